@@ -1,0 +1,1 @@
+"""Run a contractor's bills of quantities, schedules and invoices, Arabic first."""

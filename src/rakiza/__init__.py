@@ -1,0 +1,3 @@
+"""Give a Python business back end its production layer by one call."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,63 @@
+"""The kernel every room stands on: parts, ports, settings, request context, clock, ids, rate-limit mathematics, neutral HTTP.
+
+    from rakiza._kernel import Gcra, SYSTEM_CLOCK
+    limit = Gcra(limit=10, per_seconds=60)
+    assert limit.hit("a client", SYSTEM_CLOCK.monotonic()) == 0.0
+"""
+
+from .attach import adapter, framework_of
+from .clock import SYSTEM_CLOCK, Clock, FrozenClock, SystemClock
+from .context import DEFAULT_TENANT, Deadline, RequestContext, current, request_context, use_context
+from .gcra import Gcra
+from .http import Request, Response, Route, json_response
+from .ids import span_id, token, trace_id, uuid7
+from .part import Check, CheckResult, Command, Context, Migrations, Part
+from .ports import OPS_ADMIN, OPS_READ, OPS_WRITE, PUBLIC, SIGNED_IN, Audit, Authenticator, Credentials, Ports, Principal
+from .settings import RoomSettings, SettingsError, SettingsReader
+from .tasks import LoopThread, Supervisor, WorkerPool
+
+__all__ = [
+    "DEFAULT_TENANT",
+    "OPS_ADMIN",
+    "OPS_READ",
+    "OPS_WRITE",
+    "PUBLIC",
+    "SIGNED_IN",
+    "SYSTEM_CLOCK",
+    "Audit",
+    "Authenticator",
+    "Check",
+    "CheckResult",
+    "Clock",
+    "Command",
+    "Context",
+    "Credentials",
+    "Deadline",
+    "FrozenClock",
+    "Gcra",
+    "LoopThread",
+    "Migrations",
+    "Part",
+    "Ports",
+    "Principal",
+    "Request",
+    "RequestContext",
+    "Response",
+    "RoomSettings",
+    "Route",
+    "SettingsError",
+    "SettingsReader",
+    "Supervisor",
+    "SystemClock",
+    "WorkerPool",
+    "adapter",
+    "current",
+    "framework_of",
+    "json_response",
+    "request_context",
+    "span_id",
+    "token",
+    "trace_id",
+    "use_context",
+    "uuid7",
+]

@@ -1,0 +1,100 @@
+"""A part of the platform: everything a room brings, so that hub, health, console and command line need not know the room."""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from .clock import SYSTEM_CLOCK, Clock
+from .http import Route
+from .ports import Ports
+from .settings import SettingsReader
+from .tasks import Supervisor, WorkerPool
+
+T = TypeVar("T")
+
+
+class CheckResult(msgspec.Struct, frozen=True):
+    """Report one look at a component: `pass`, `warn` or `fail`, what was seen and in which unit."""
+
+    status: str = "pass"
+    observed: float | int | str | None = None
+    unit: str | None = None
+    output: str | None = None
+
+
+class Check(msgspec.Struct, frozen=True, kw_only=True):
+    """Look at one component; an exception or a passed timeout means `fail`. Only a `required` one takes readiness away."""
+
+    name: str
+    fn: Callable[[], CheckResult | Awaitable[CheckResult]]
+    required: bool = True
+    timeout_seconds: float = 2.0
+    component_type: str = "component"
+
+
+class Migrations(msgspec.Struct, frozen=True):
+    """Name the package that holds a room's Alembic scripts; its version table is `<prefix>_version`."""
+
+    package: str
+    prefix: str
+
+
+class Command(msgspec.Struct, frozen=True):
+    """Offer a command: `name` may have two words (`user create`); `build` returns the typed function the command line shows."""
+
+    name: str
+    build: Callable[[], Callable[..., None]]
+    help: str = ""
+
+
+class Part(msgspec.Struct, frozen=True, kw_only=True):
+    """List what one room brings to a platform."""
+
+    name: str
+    service: object
+    needs: tuple[str, ...] = ()
+    migrations: Migrations | None = None
+    checks: tuple[Check, ...] = ()
+    routes: tuple[Route, ...] = ()
+    commands: tuple[Command, ...] = ()
+    start: Callable[[], None] | None = None
+    stop: Callable[[], None] | None = None
+
+
+class Context:
+    """Hand a room what it may use while its part is built."""
+
+    def __init__(
+        self, app_name: str, reader: SettingsReader, clock: Clock = SYSTEM_CLOCK, home: Path = Path("var"), environment: str = "production"
+    ) -> None:
+        self.app_name = app_name
+        self.reader = reader
+        self.clock = clock
+        self.home = home
+        self.environment = environment
+        self.ports = Ports()
+        self.pool = WorkerPool()
+        self.supervisor = Supervisor(clock)
+        self._services: dict[str, object] = {}
+        self.parts: list[Part] = []
+
+    def add(self, part: Part) -> None:
+        """Take a part in; raise ValueError when one of its needs is not there yet."""
+        missing = [need for need in part.needs if need not in self._services]
+        if missing:
+            raise ValueError(f"part {part.name!r} needs {', '.join(missing)}, which is switched off or comes later")
+        self._services[part.name] = part.service
+        self.parts.append(part)
+
+    def need(self, name: str, kind: type[T]) -> T:
+        """Return the service of the part `name`; raise ValueError when there is none of that kind."""
+        service = self._services.get(name)
+        if not isinstance(service, kind):
+            raise ValueError(f"the part {name!r} is needed and is not there")
+        return service
+
+    def has(self, name: str) -> bool:
+        """Tell whether the part `name` is there."""
+        return name in self._services

@@ -1,0 +1,160 @@
+"""Threads of the platform, each with an owner: the bounded pool for business code, one loop for async code under WSGI, and repeating tasks."""
+
+import asyncio
+import logging
+import os
+import threading
+from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
+from typing import ParamSpec, TypeVar
+
+from .clock import SYSTEM_CLOCK, Clock
+
+P = ParamSpec("P")
+T = TypeVar("T")
+POOL_THREADS = 8
+log = logging.getLogger(__name__)
+
+
+class WorkerPool:
+    """Run synchronous business code off the event loop, in a bounded number of threads."""
+
+    def __init__(self, threads: int = POOL_THREADS) -> None:
+        self.threads = threads
+        self._executor: ThreadPoolExecutor | None = None
+        self._lock = threading.Lock()
+        os.register_at_fork(after_in_child=self._forget)
+
+    @property
+    def executor(self) -> ThreadPoolExecutor:
+        """Return the executor, made at first use and made again in a forked child."""
+        executor = self._executor
+        if executor is None:
+            with self._lock:
+                executor = self._executor = self._executor or ThreadPoolExecutor(self.threads, "rakiza-worker")
+        return executor
+
+    async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run `function` in the pool with the caller's context variables and return what it returns."""
+        context = copy_context()
+        return await asyncio.get_running_loop().run_in_executor(self.executor, lambda: context.run(function, *args, **kwargs))
+
+    def submit(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> "Future[T]":
+        """Start `function` in the pool and return its future."""
+        context = copy_context()
+        return self.executor.submit(lambda: context.run(function, *args, **kwargs))
+
+    def close(self) -> None:
+        """Wait for the running work and end the threads."""
+        with self._lock:
+            executor, self._executor = self._executor, None
+        if executor is not None:
+            executor.shutdown(wait=True, cancel_futures=True)
+
+    def _forget(self) -> None:
+        self._executor = None
+        self._lock = threading.Lock()
+
+
+class LoopThread:
+    """Serve coroutines from synchronous code by one event loop in a thread of its own (WSGI hosts)."""
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._lock = threading.Lock()
+        os.register_at_fork(after_in_child=self._forget)
+
+    def call(self, coroutine: Coroutine[object, object, T], timeout_seconds: float | None = None) -> T:
+        """Run the coroutine on the loop and wait for its result; raise TimeoutError."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self._running()).result(timeout_seconds)
+
+    def _running(self) -> asyncio.AbstractEventLoop:
+        with self._lock:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                threading.Thread(target=self._loop.run_forever, name="rakiza-loop", daemon=True).start()
+            return self._loop
+
+    def close(self) -> None:
+        """Stop the loop."""
+        with self._lock:
+            loop, self._loop = self._loop, None
+        if loop is not None:
+            loop.call_soon_threadsafe(loop.stop)
+
+    def _forget(self) -> None:
+        self._loop = None
+        self._lock = threading.Lock()
+
+
+class _Repeating:
+    def __init__(self, name: str, seconds: float, work: Callable[[], None]) -> None:
+        self.name, self.seconds, self.work = name, seconds, work
+        self.failures = 0
+        self.stop = threading.Event()
+        self.thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        self.stop.clear()
+        self.thread = threading.Thread(target=self.run, name=f"rakiza-{self.name}", daemon=True)
+        self.thread.start()
+
+    def run(self) -> None:
+        while not self.stop.wait(self.seconds):
+            try:
+                self.work()
+            except Exception:
+                self.failures += 1
+                # The first failure and then powers of two: a task that fails every second must not fill the log.
+                if self.failures & (self.failures - 1) == 0:
+                    log.exception("background task %s failed %d times", self.name, self.failures)
+
+
+class Supervisor:
+    """Own the repeating background tasks: start, stop, survive a fork, report failures."""
+
+    def __init__(self, clock: Clock = SYSTEM_CLOCK) -> None:
+        self._clock = clock
+        self._tasks: dict[str, _Repeating] = {}
+        self._running = False
+        os.register_at_fork(after_in_child=self._restart)
+
+    def every(self, name: str, seconds: float, work: Callable[[], None]) -> None:
+        """Call `work` every `seconds` in a thread of its own; raise ValueError for a name in use."""
+        if name in self._tasks:
+            raise ValueError(f"a background task named {name!r} is there already")
+        task = self._tasks[name] = _Repeating(name, seconds, work)
+        if self._running:
+            task.start()
+
+    def start(self) -> None:
+        """Start every task."""
+        if not self._running:
+            self._running = True
+            for task in self._tasks.values():
+                task.start()
+
+    def stop(self, timeout_seconds: float = 5.0) -> None:
+        """End every task and wait for those at work."""
+        self._running = False
+        for task in self._tasks.values():
+            task.stop.set()
+        for task in self._tasks.values():
+            if task.thread is not None:
+                task.thread.join(timeout_seconds)
+
+    def failures(self) -> dict[str, int]:
+        """Return how often each task has failed."""
+        return {name: task.failures for name, task in self._tasks.items()}
+
+    def _restart(self) -> None:
+        if self._running:
+            for task in self._tasks.values():
+                task.stop = threading.Event()
+                task.start()
+
+
+async def maybe_await(value: T | Awaitable[T]) -> T:
+    """Return the value, awaiting it first when it is awaitable."""
+    return await value if isinstance(value, Awaitable) else value
