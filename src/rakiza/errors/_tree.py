@@ -1,0 +1,164 @@
+"""The tree of expected errors and their one form on the wire, RFC 9457 problem details."""
+
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import ClassVar
+
+import msgspec
+
+_encode = msgspec.json.Encoder().encode
+
+
+class AppError(Exception):
+    """Fail in a way the caller can be told: a status, a stable code, what happened in both languages, and how to mend it."""
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "error"
+    text_ar: ClassVar[str] = "حدث خطأ"
+
+    def __init__(
+        self,
+        detail: str = "",
+        *,
+        code: str | None = None,
+        hint: str | None = None,
+        message_ar: str | None = None,
+        errors: Sequence[object] | None = None,
+        extra: Mapping[str, object] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail or HTTPStatus(self.status).phrase)
+        self.detail = str(self)
+        self.stable_code = code or self.code
+        self.hint = hint
+        self.message_ar = message_ar or self.text_ar
+        self.errors = errors
+        self.extra = extra
+        self.headers = dict(headers or {})
+
+
+class ValidationError(AppError):
+    """Refuse input that breaks a rule (422)."""
+
+    status = 422
+    code = "validation_failed"
+    text_ar = "البيانات المدخلة غير صحيحة"
+
+
+class BadRequestError(AppError):
+    """Refuse input that cannot be read at all (400)."""
+
+    status = 400
+    code = "bad_request"
+    text_ar = "تعذرت قراءة الطلب"
+
+
+class UnauthorizedError(AppError):
+    """Ask the caller to sign in (401)."""
+
+    status = 401
+    code = "unauthorized"
+    text_ar = "يلزم تسجيل الدخول"
+
+
+class ForbiddenError(AppError):
+    """Refuse a caller who is known but may not (403)."""
+
+    status = 403
+    code = "forbidden"
+    text_ar = "لا تملك صلاحية هذا الإجراء"
+
+
+class NotFoundError(AppError):
+    """Say that there is no such thing, or none the caller may know of (404)."""
+
+    status = 404
+    code = "not_found"
+    text_ar = "العنصر المطلوب غير موجود"
+
+
+class MethodNotAllowedError(AppError):
+    """Refuse a method the path does not have (405)."""
+
+    status = 405
+    code = "method_not_allowed"
+    text_ar = "هذه الطريقة غير متاحة لهذا العنوان"
+
+
+class ConflictError(AppError):
+    """Refuse a change that another change has overtaken (409)."""
+
+    status = 409
+    code = "conflict"
+    text_ar = "عُدّل العنصر من مكان آخر"
+
+
+class TooLargeError(AppError):
+    """Refuse a body over the limit (413)."""
+
+    status = 413
+    code = "too_large"
+    text_ar = "حجم البيانات أكبر من المسموح"
+
+
+class RateLimitError(AppError):
+    """Ask the caller to slow down (429)."""
+
+    status = 429
+    code = "rate_limited"
+    text_ar = "طلبات كثيرة، حاول بعد قليل"
+
+    def __init__(self, retry_after_seconds: float, detail: str = "", *, code: str | None = None) -> None:
+        seconds = max(1, int(retry_after_seconds + 0.999))
+        super().__init__(detail or f"too many requests; try again in {seconds} s", code=code, headers={"retry-after": str(seconds)})
+
+
+class ServiceUnavailableError(AppError):
+    """Say that something needed is away for now (503)."""
+
+    status = 503
+    code = "unavailable"
+    text_ar = "الخدمة غير متاحة مؤقتا"
+
+
+def problem(error: AppError, request_id: str = "") -> bytes:
+    """Return the problem+json body of an error (RFC 9457)."""
+    body: dict[str, object] = {
+        "type": "about:blank",
+        "title": HTTPStatus(error.status).phrase,
+        "status": error.status,
+        "detail": error.detail,
+        "code": error.stable_code,
+        "message_en": error.detail,
+        "message_ar": error.message_ar,
+        "request_id": request_id,
+    }
+    if error.hint:
+        body["hint"] = error.hint
+    if error.errors is not None:
+        body["errors"] = error.errors
+    if error.extra:
+        body |= error.extra
+    return _encode(body)
+
+
+def unexpected(request_id: str) -> AppError:
+    """Return the error shown for an exception nobody foresaw: its request id and nothing of its text."""
+    return AppError(
+        "the server failed to answer; the error has been recorded",
+        code="internal_error",
+        hint=f"give the request id {request_id} to whoever runs this system",
+        message_ar="تعذر إتمام الطلب، وسُجّل الخطأ",
+    )
+
+
+def from_validation(error: msgspec.ValidationError | msgspec.DecodeError) -> AppError:
+    """Return the 422 (well-formed but wrong) or 400 (not JSON) for what msgspec refused, with the field named."""
+    text = str(error)
+    if not isinstance(error, msgspec.ValidationError):
+        return BadRequestError(f"the body is not valid JSON: {text}", code="malformed_json")
+    reason, _, path = text.partition(" - at `")
+    field = path.rstrip("`").removeprefix("$").removeprefix(".")
+    message = f"{field}: {reason}" if field else reason
+    finding = {"field": field, "message_en": reason, "message_ar": f"قيمة غير صحيحة في الحقل {field}" if field else "قيمة غير صحيحة"}
+    return ValidationError(message, errors=[finding])
