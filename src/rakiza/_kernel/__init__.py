@@ -15,6 +15,7 @@ from .part import Check, CheckResult, Command, Context, Migrations, Part
 from .ports import OPS_ADMIN, OPS_READ, OPS_WRITE, PUBLIC, SIGNED_IN, Audit, Authenticator, Credentials, Ports, Principal
 from .settings import RoomSettings, SettingsError, SettingsReader
 from .tasks import LoopThread, Supervisor, WorkerPool
+from .text import describe
 
 __all__ = [
     "DEFAULT_TENANT",
@@ -52,6 +53,7 @@ __all__ = [
     "WorkerPool",
     "adapter",
     "current",
+    "describe",
     "framework_of",
     "json_response",
     "request_context",

@@ -24,7 +24,7 @@ class SystemClock:
 
     def now(self) -> datetime:
         """Return the aware wall time in UTC."""
-        return datetime.now(UTC)  # noqa: TID251 - the one place that may
+        return datetime.now(UTC)
 
     def monotonic(self) -> float:
         """Return seconds that never go back."""
@@ -58,4 +58,4 @@ SYSTEM_CLOCK = SystemClock()
 
 def wall_seconds() -> float:
     """Return the wall time as seconds since the epoch, for log lines on the request path."""
-    return time.time()  # noqa: TID251 - the one place that may
+    return time.time()

@@ -78,7 +78,7 @@ class SettingsReader:
         dotenv: Mapping[str, str] | None = None,
     ) -> None:
         self._arguments = {room: dict(fields) for room, fields in (arguments or {}).items()}
-        environ = os.environ if environ is None else environ  # noqa: TID251 - the one place that may
+        environ = os.environ if environ is None else environ
         dotenv = read_dotenv(Path(".env")) if dotenv is None else dotenv
         self._layers: list[tuple[str, Mapping[str, object]]] = [("app.config", config or {}), ("environment", environ), (".env", dotenv)]
         self._known: set[str] = set()

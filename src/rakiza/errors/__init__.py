@@ -21,7 +21,7 @@ from ._tree import (
     unexpected,
 )
 from .part import part
-from .service import CapturedError, ErrorTracker, describe
+from .service import CapturedError, ErrorTracker
 from .settings import ErrorSettings
 
 __all__ = [
@@ -39,7 +39,6 @@ __all__ = [
     "TooLargeError",
     "UnauthorizedError",
     "ValidationError",
-    "describe",
     "from_validation",
     "part",
     "problem",

@@ -7,7 +7,7 @@ from datetime import datetime
 
 import msgspec
 
-from rakiza._kernel import SYSTEM_CLOCK, Clock, current
+from rakiza._kernel import SYSTEM_CLOCK, Clock, current, describe
 
 log = logging.getLogger("rakiza.errors")
 
@@ -45,11 +45,3 @@ class ErrorTracker:
         """Return the latest captured exceptions, newest first."""
         with self._lock:
             return list(reversed(self._recent))
-
-
-def describe(error: BaseException) -> str:
-    """Return the text of an exception even when its own `str` raises."""
-    try:
-        return str(error)
-    except Exception:  # noqa: BLE001 - border: foreign `__str__`
-        return f"<{type(error).__name__} whose text cannot be read>"

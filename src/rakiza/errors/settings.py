@@ -5,7 +5,7 @@ from typing import ClassVar
 from rakiza._kernel import RoomSettings
 
 
-class ErrorSettings(RoomSettings):
+class ErrorSettings(RoomSettings, frozen=True, kw_only=True):
     """Say where unexpected errors go."""
 
     room: ClassVar[str] = "errors"

@@ -1,0 +1,117 @@
+"""What a log line looks like; no I/O."""
+
+import logging
+import traceback
+from datetime import UTC, datetime
+
+import msgspec
+
+from rakiza._kernel import RequestContext, current, describe
+
+_encode = msgspec.json.Encoder(enc_hook=str).encode
+MAX_MESSAGE_CHARACTERS = 64 * 1024
+
+
+class AccessLine(msgspec.Struct):
+    """Order the fields of one answered request."""
+
+    timestamp: str
+    method: str
+    path: str
+    status_code: int
+    response_time_ms: float
+    user_id: str | None
+    ip_address: str
+    user_agent: str
+    request_id: str
+    trace_id: str
+    span_id: str
+    tenant: str
+
+
+class AuditLine(msgspec.Struct):
+    """Order the fields of one audit record."""
+
+    timestamp: str
+    event_type: str
+    user_id: str | None
+    action: str
+    resource: str
+    details: dict[str, object]
+    ip_address: str
+    request_id: str
+    trace_id: str
+    span_id: str
+    tenant: str
+
+
+class Timestamps:
+    """Render epoch seconds as ISO 8601 with the local offset; the part up to the second is rendered once a second."""
+
+    __slots__ = ("_head", "_second", "_tail")
+
+    def __init__(self) -> None:
+        self._second = -1
+        self._head = self._tail = ""
+
+    def render(self, seconds: float) -> str:
+        """Return for example `2026-11-23T15:30:00.123+03:00`."""
+        whole = int(seconds)
+        if whole != self._second:
+            text = datetime.fromtimestamp(whole, UTC).astimezone().isoformat()
+            self._head, self._tail = text[:19], text[19:]
+            self._second = whole
+        return f"{self._head}.{int((seconds - whole) * 1000):03d}{self._tail}"
+
+
+def context_fields(context: RequestContext | None) -> tuple[str, str, str, str]:
+    """Return request id, trace id, span id and tenant; empty texts outside a request."""
+    return (context.request_id, context.trace_id, context.span_id, context.tenant) if context else ("", "", "", "default")
+
+
+class JsonFormatter(logging.Formatter):
+    """Render a record as one JSON object on one line, with the ids of the request at hand."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._timestamps = Timestamps()
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        request_id, trace_id, span_id, tenant = context_fields(current())
+        line: dict[str, object] = {
+            "timestamp": self._timestamps.render(record.created),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": message_of(record),
+            "module": record.module,
+            "function": record.funcName,
+            "line": record.lineno,
+            "request_id": request_id,
+            "trace_id": trace_id,
+            "span_id": span_id,
+            "tenant": tenant,
+        }
+        if record.exc_info and record.exc_info[1] is not None:
+            line["exception"] = exception_fields(record.exc_info[1])
+        return _encode(line).decode()
+
+
+def message_of(record: logging.LogRecord) -> str:
+    """Return the record's message, bounded, even when its arguments do not fit its template."""
+    try:
+        text = record.getMessage()
+    except (TypeError, ValueError, KeyError):
+        text = f"{record.msg} {record.args!r}"
+    return text if len(text) <= MAX_MESSAGE_CHARACTERS else text[:MAX_MESSAGE_CHARACTERS] + "…"
+
+
+def exception_fields(error: BaseException) -> dict[str, object]:
+    """Return type, message and traceback lines of an exception."""
+    lines = traceback.format_exception(type(error), error, error.__traceback__)
+    return {"type": type(error).__name__, "message": describe(error), "traceback": "".join(lines).splitlines()}
+
+
+def encode_line(line: AccessLine | AuditLine) -> bytes:
+    """Return the line as JSON bytes with its newline."""
+    return _encode(line) + b"\n"
