@@ -1,0 +1,1 @@
+"""Measure the project against peers and against the bare frameworks, in ratios of one run."""
