@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from litestar import Litestar
     from starlette.applications import Starlette
 
+App = TypeVar("App")
 GREETING = {"message": "hello"}
 
 
@@ -75,7 +76,7 @@ def flask() -> Flask:
     return app
 
 
-def _integrated(make: Callable[[], Any]) -> Any:
+def _integrated(make: Callable[[], App]) -> App:
     import rakiza
 
     app = make()

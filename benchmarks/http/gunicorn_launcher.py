@@ -4,6 +4,6 @@ import sys
 
 sys.path.append(sys.argv.pop(1))
 
-from gunicorn.app.wsgiapp import run  # noqa: E402  the line above makes it importable
+from gunicorn.app.wsgiapp import run
 
 run()

@@ -22,7 +22,7 @@ end
 """
 
 
-class LoadFailed(Exception):
+class LoadError(Exception):
     """Say what wrk or a reply did wrong."""
 
 
@@ -44,19 +44,19 @@ def run_load(server: Server, core: int, connections: int, seconds: int, path: st
     """Return what the server did under `connections` keep-alive connections.
 
     Raises:
-        LoadFailed: wrk did not report, nothing was answered, or any reply was an error.
+        LoadError: wrk did not report, nothing was answered, or any reply was an error.
     """
     script = _script(server.folder, headers or {})
     before = server.cpu_nanoseconds()
-    command = ["taskset", "-c", str(core), "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(script), f"http://127.0.0.1:{server.port}{path}"]
-    output = subprocess.run(command, capture_output=True, text=True, check=False)
+    command = ["taskset", "-c", str(core), "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(script)]
+    output = subprocess.run([*command, f"http://127.0.0.1:{server.port}{path}"], capture_output=True, text=True, check=False)
     spent = server.cpu_nanoseconds() - before
     found = re.search(r"STAT (\d+) (\d+) ([\d.]+) ([\d.]+) ([\d.]+) (\d+) (\d+)", output.stdout)
     if found is None:
-        raise LoadFailed(f"wrk did not report: {output.stderr.strip() or output.stdout.strip()}\n{server.tail()}")
+        raise LoadError(f"wrk did not report: {output.stderr.strip() or output.stdout.strip()}\n{server.tail()}")
     requests, microseconds, received, errors = int(found[1]), int(found[2]), int(found[6]), int(found[7])
     if errors or not requests:
-        raise LoadFailed(f"{errors} of {requests} requests failed or were answered with an error\n{server.tail()}")
+        raise LoadError(f"{errors} of {requests} requests failed or were answered with an error\n{server.tail()}")
     return Sample(
         requests, requests / microseconds * 1e6, spent / 1000 / requests, spent / 1000 / microseconds,
         float(found[3]), float(found[4]), float(found[5]), server.proportional_mib(), received / requests)

@@ -13,7 +13,7 @@ NODE_FOLDER = PEERS / "node"
 ENVIRONMENT = PEERS / ".venv"
 
 
-class MissingTool(Exception):
+class MissingToolError(Exception):
     """Say which program is absent and how it is installed."""
 
 
@@ -28,11 +28,11 @@ def peer_packages() -> Path:
 
 
 def require(*programs: str) -> None:
-    """Raise MissingTool when a program is not on the path."""
+    """Raise MissingToolError when a program is not on the path."""
     packages = {"taskset": "util-linux", "node": "nodejs (20 or newer)", "npm": "npm"}
     for program in programs:
         if shutil.which(program) is None:
-            raise MissingTool(f"`{program}` was not found: install the system package {packages.get(program, program)}")
+            raise MissingToolError(f"`{program}` was not found: install the system package {packages.get(program, program)}")
 
 
 def install_python_peers() -> None:
@@ -44,7 +44,7 @@ def install_python_peers() -> None:
     _say("installing the Python peers (about a minute, once) ...")
     shutil.rmtree(ENVIRONMENT, ignore_errors=True)
     _run([sys.executable, "-m", "venv", str(ENVIRONMENT)])
-    _run([str(peer_python()), "-m", "pip", "install", "--disable-pip-version-check", "--no-deps", "-r", str(pins)])
+    _install(pins)
     stamp.touch()
 
 
@@ -64,10 +64,25 @@ def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
+def _install(pins: Path) -> None:
+    """Run pip and count the packages it takes up; its whole output is shown only when it fails."""
+    total, done, lines = len(pins.read_text().splitlines()), 0, []
+    command = [str(peer_python()), "-m", "pip", "install", "--disable-pip-version-check", "--no-deps", "-r", str(pins)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as pip:
+        for line in pip.stdout or ():
+            lines.append(line)
+            done += "(from -r " in line
+            if sys.stderr.isatty():
+                print(f"\r  {done} of {total} packages", end="", file=sys.stderr, flush=True)
+    _say(f"\r  {done} of {total} packages")
+    if pip.returncode:
+        raise MissingToolError("".join(lines[-20:]) + f"pip failed with {pip.returncode}")
+
+
 def _run(command: list[str]) -> None:
     result = subprocess.run(command, stdout=sys.stderr, check=False)
     if result.returncode:
-        raise MissingTool(f"`{' '.join(command)}` failed with {result.returncode}")
+        raise MissingToolError(f"`{' '.join(command)}` failed with {result.returncode}")
 
 
 def _say(text: str) -> None:

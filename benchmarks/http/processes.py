@@ -10,13 +10,13 @@ import subprocess
 import time
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 INHERITED = os.environ  # noqa: TID251  a server is started with this process's variables plus its own
 START_SECONDS = 60
 
 
-class StartFailed(Exception):
+class StartError(Exception):
     """Say why a server did not answer, with the end of what it wrote."""
 
 
@@ -32,11 +32,11 @@ def two_cores() -> tuple[int, int]:
     """Return the core of the server and the core of the load.
 
     Raises:
-        StartFailed: this process may use fewer than two cores.
+        StartError: this process may use fewer than two cores.
     """
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < 2:
-        raise StartFailed("two cores are needed, one for the server and one for the load")
+        raise StartError("two cores are needed, one for the server and one for the load")
     return cores[0], cores[1]
 
 
@@ -58,7 +58,7 @@ class Server:
         self._command = ["taskset", "-c", str(core), *(part.replace("{port}", str(self.port)) for part in command)]
         self._variables = {**INHERITED, **variables, "PORT": str(self.port)}
 
-    def __enter__(self) -> Server:
+    def __enter__(self) -> Self:
         with (self.folder / "server.output").open("wb") as output:
             self._process = subprocess.Popen(
                 self._command, cwd=self.folder, env=self._variables, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True)
@@ -76,16 +76,16 @@ class Server:
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             if self._process.poll() is not None:
-                raise StartFailed(f"the server ended with {self._process.returncode}:\n{self.tail()}")
+                raise StartError(f"the server ended with {self._process.returncode}:\n{self.tail()}")
             try:
                 status = self.get(self.ready_path).status
             except (OSError, HTTPException):
                 time.sleep(0.05)
                 continue
             if status != 200:
-                raise StartFailed(f"{self.ready_path} answered {status}:\n{self.tail()}")
+                raise StartError(f"{self.ready_path} answered {status}:\n{self.tail()}")
             return
-        raise StartFailed(f"no answer within {START_SECONDS} s:\n{self.tail()}")
+        raise StartError(f"no answer within {START_SECONDS} s:\n{self.tail()}")
 
     def get(self, path: str, headers: dict[str, str] | None = None) -> Reply:
         """Send one GET on a connection of its own and count it."""

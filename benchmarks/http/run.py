@@ -12,9 +12,9 @@ ROOT = str(Path(__file__).resolve().parent.parent.parent)
 if ROOT not in sys.path:
     sys.path[0] = ROOT  # started as a file: this folder must not stand before the standard library's names
 
-from benchmarks.http import report, wire  # noqa: E402  the lines above make it importable
-from benchmarks.http.peers_environment import MissingTool, install_node_peers, install_python_peers, require  # noqa: E402
-from benchmarks.http.processes import StartFailed, two_cores  # noqa: E402
+from benchmarks.http import goals, report, wire  # noqa: E402  the lines above make it importable
+from benchmarks.http.peers_environment import MissingToolError, install_node_peers, install_python_peers, require  # noqa: E402
+from benchmarks.http.processes import StartError, two_cores  # noqa: E402
 from benchmarks.http.stacks import Stack, all_stacks  # noqa: E402
 
 
@@ -27,7 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
 
             return inproc.main(given[1:])
         return run_wire(_options().parse_args(given))
-    except (MissingTool, StartFailed) as error:
+    except (MissingToolError, StartError) as error:
         print(error, file=sys.stderr)
         return 2
 
@@ -54,7 +54,7 @@ def run_wire(options: argparse.Namespace) -> int:
     facts = report.machine(cores)
     results = wire.measure(stacks, cores, options.seconds, options.connections, options.rounds)
     print("\n" + " · ".join(f"{name} {value}" for name, value in facts.items()) + "\n")
-    print(report.wire_tables(results))
+    print(report.wire_tables(results), goals.goal_table(results), sep="\n\n")
     if options.json:
         options.json.write_text(json.dumps(report.as_json(results, facts), indent=1, ensure_ascii=False))
     return int(any(result.failure for result in results))

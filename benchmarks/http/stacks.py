@@ -77,7 +77,10 @@ def _python_stacks(framework: str) -> list[Stack]:
     if framework == "Flask":
         launcher = (sys.executable, str(HERE / "gunicorn_launcher.py"), str(peer_packages()))
         threads = ("wsgi", "--blocking-threads", "8")
-        pairs = [("granian", _granian(bare, *threads), _granian(ours, *threads)), ("gunicorn", _gunicorn(bare, *launcher), _gunicorn(ours, *launcher))]
+        pairs = [
+            ("granian", _granian(bare, *threads), _granian(ours, *threads)),
+            ("gunicorn", _gunicorn(bare, *launcher), _gunicorn(ours, *launcher)),
+        ]
     elif framework == "FastAPI":
         pairs = [("uvicorn", _uvicorn(bare), _uvicorn(ours))]
     else:

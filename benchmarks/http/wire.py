@@ -5,12 +5,17 @@ from __future__ import annotations
 import sys
 import tempfile
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from benchmarks.http.load import LoadFailed, Sample, run_load
-from benchmarks.http.processes import Server, StartFailed
-from benchmarks.http.proof import NotProven, access_lines, check_reply, prove, samples
+from benchmarks.http.load import LoadError, Sample, run_load
+from benchmarks.http.processes import Server, StartError
+from benchmarks.http.proof import NotProvenError, access_lines, check_reply, prove, samples, settled
 from benchmarks.http.stacks import Stack, environment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SIZE_TOLERANCE = 0.05  # counters in headers change width; another body would not stay within this
 
@@ -28,25 +33,34 @@ class Result:
 def measure(stacks: list[Stack], cores: tuple[int, int], seconds: int, connections: int, rounds: int) -> list[Result]:
     """Return the results of every stack; a stack that fails is named and left out of later rounds."""
     results = [Result(stack) for stack in stacks]
+
+    def proof(result: Result, folder: Path) -> str:
+        result.seen = prove(result.stack, folder, cores[0])
+        return ", ".join(result.seen)
+
+    def load(result: Result, folder: Path) -> str:
+        sample = _one_round(result.stack, folder, cores, seconds, connections)
+        result.samples.append(sample)
+        return f"{sample.per_second:,.0f} req/s"
+
     for result in results:
-        _attempt(result, "proof", lambda folder, r=result: r.seen.extend(prove(r.stack, folder, cores[0])))
+        _attempt(result, "proof", proof)
     for number in range(rounds):
         turn = number % max(len(results), 1)
         for result in [*results[turn:], *results[:turn]]:
-            _attempt(result, f"round {number + 1}", lambda folder, r=result: r.samples.append(_one_round(r.stack, folder, cores, seconds, connections)))
+            _attempt(result, f"round {number + 1}", load)
     return results
 
 
-def _attempt(result: Result, step: str, work: object) -> None:
+def _attempt(result: Result, step: str, work: Callable[[Result, Path], str]) -> None:
     if result.failure:
         return
     with tempfile.TemporaryDirectory(prefix="rakiza-bench-") as folder:
         try:
-            work(Path(folder))  # type: ignore[operator]
-        except (StartFailed, LoadFailed, NotProven) as error:
-            result.failure = f"{step}: {error}"
-    what = result.failure or (", ".join(result.seen) if step == "proof" else f"{result.samples[-1].per_second:,.0f} req/s")
-    print(f"  {step}: {result.stack.name}: {what}", file=sys.stderr, flush=True)
+            said = work(result, Path(folder))
+        except (StartError, LoadError, NotProvenError) as error:
+            said = result.failure = f"{step}: {error}"
+    print(f"  {step}: {result.stack.name}: {said}", file=sys.stderr, flush=True)
 
 
 def _one_round(stack: Stack, folder: Path, cores: tuple[int, int], seconds: int, connections: int) -> Sample:
@@ -64,33 +78,20 @@ def _check_replies(server: Server, sample: Sample) -> None:
     check_reply(reply)
     size = len(reply.body) + sum(len(name) + len(value) + 4 for name, value in reply.headers.items()) + len("HTTP/1.1 200 OK\r\n\r\n")
     if abs(sample.reply_bytes / size - 1) > SIZE_TOLERANCE:
-        raise NotProven(f"replies under load had {sample.reply_bytes:.0f} bytes, the right one has about {size}")
+        raise NotProvenError(f"replies under load had {sample.reply_bytes:.0f} bytes, the right one has about {size}")
 
 
 def _check_counts(stack: Stack, server: Server, counted: int, in_flight: int) -> None:
     """Compare with what wrk counted; it leaves out what was under way when it stopped."""
     least = counted + server.sent
-    for what, read in (("access lines", _lines), ("metric", _route_count)):
-        number = _settle(lambda read=read: read(stack, server), least)
+    readers: tuple[tuple[str, Callable[[], float]], ...]
+    readers = ("access lines", partial(access_lines, server.folder)), ("metric", partial(_route_count, server))
+    for what, read in readers:
+        number = settled(read, least)
         if not least <= number <= least + in_flight:
-            raise NotProven(f"{what}: {number} for {least} requests (at most {in_flight} more were under way)")
+            raise NotProvenError(f"{stack.name} has {number:.0f} {what} for {least} requests (at most {in_flight} more were under way)")
 
 
-def _lines(stack: Stack, server: Server) -> int:
-    return access_lines(stack, server.folder)
-
-
-def _route_count(stack: Stack, server: Server) -> int:
+def _route_count(server: Server) -> int:
     counts = [value for name, value in samples(server).items() if "/hello" in name and ("_count" in name or "_total" in name)]
     return int(max(counts, default=0))
-
-
-def _settle(read: object, least: int) -> int:
-    import time
-
-    for _ in range(40):
-        number = int(read())  # type: ignore[operator]
-        if number >= least:
-            return number
-        time.sleep(0.1)
-    return number

@@ -41,11 +41,11 @@ def add_access_log(app):
 def make():
     start_sentry()
     app = Flask(__name__)
+    add_access_log(app)
     Talisman(app, force_https=False)
     Limiter(get_remote_address, app=app, default_limits=[LIMIT], storage_uri="memory://", headers_enabled=True)
     PrometheusMetrics(app, group_by="url_rule")
     FlaskInstrumentor().instrument_app(app, tracer_provider=tracer_provider())
-    add_access_log(app)
 
     @app.get("/hello")
     def hello():
