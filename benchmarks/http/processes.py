@@ -89,9 +89,13 @@ class Server:
 
     def get(self, path: str, headers: dict[str, str] | None = None) -> Reply:
         """Send one GET on a connection of its own and count it."""
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=30)
+        return self.request("GET", path, headers=headers)
+
+    def request(self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> Reply:
+        """Send one request on a connection of its own and count it when it is for the ready path."""
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=300)
         try:
-            connection.request("GET", path, headers=headers or {})
+            connection.request(method, path, body, headers or {})
             response = connection.getresponse()
             reply = Reply(response.status, {name.lower(): value for name, value in response.getheaders()}, response.read())
         finally:

@@ -1,0 +1,1 @@
+"""Measure noufal as a site office uses it."""

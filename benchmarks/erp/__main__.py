@@ -1,0 +1,5 @@
+"""Run the benchmark as `python -m benchmarks.erp`."""
+
+from benchmarks.erp.run import main
+
+raise SystemExit(main())
