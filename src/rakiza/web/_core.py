@@ -1,0 +1,289 @@
+"""The decisions of the request pass, the same under ASGI and WSGI; no I/O, no framework."""
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
+from ipaddress import ip_address, ip_network
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from rakiza._kernel import PUBLIC, Authenticator, Clock, Context, Credentials, Gcra, Principal, Request, RequestContext, Response, Route
+from rakiza._kernel.http import PROBLEM, cookie_value
+from rakiza.errors import (
+    AppError,
+    ErrorTracker,
+    ForbiddenError,
+    MethodNotAllowedError,
+    RateLimitError,
+    TooLargeError,
+    UnauthorizedError,
+    from_validation,
+    problem,
+    unexpected,
+)
+from rakiza.logs import Logs
+from rakiza.security import COOKIE, JSON_CSP, base_headers, cross_site
+from rakiza.telemetry import Telemetry
+
+from ._router import Match, Router
+from .settings import WebSettings
+
+if TYPE_CHECKING:
+    from rakiza.telemetry._tracing import ServerSpan
+
+Headers = Sequence[tuple[bytes, bytes]]
+_SESSION = COOKIE.encode()
+_CSP = b"content-security-policy"
+_CACHE = b"cache-control"
+_PREFIX = "/_rakiza"
+UNMATCHED = "unmatched"
+
+
+@lru_cache(maxsize=4096)
+def limit_key(address: str) -> str:
+    """Return the address, or the /64 an IPv6 address lies in: one subscriber has that many."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return address
+    return address if parsed.version == 4 else str(ip_network((address, 64), strict=False))
+
+
+@lru_cache(maxsize=4096)
+def is_loopback(address: str) -> bool:
+    """Tell whether the address is one of this machine's own."""
+    try:
+        return ip_address(address).is_loopback
+    except ValueError:
+        return address == ""  # a unix socket has no address
+
+
+def client_address(peer: str, headers: dict[bytes, bytes], trusted_proxies: int) -> str:
+    """Return the address of the client: the peer, or what the outermost trusted proxy saw."""
+    if not trusted_proxies:
+        return peer
+    hops = [hop.strip() for hop in headers.get(b"x-forwarded-for", b"").decode("latin-1").split(",") if hop.strip()]
+    return hops[-trusted_proxies] if len(hops) >= trusted_proxies else peer
+
+
+class Exchange:
+    """Follow one request from its arrival to the end of its answer."""
+
+    __slots__ = ("agent", "context", "credentials", "error", "found", "has_session", "quiet", "refusal", "secure", "span", "start", "status")
+
+    def __init__(self, context: RequestContext, start: float, *, secure: bool) -> None:
+        self.context = context
+        self.start = start
+        self.secure = secure
+        self.status = 500
+        self.agent = ""
+        self.credentials: Credentials | None = None
+        self.error: BaseException | None = None
+        self.found: Match | None = None
+        self.has_session = False
+        self.quiet = False
+        self.refusal: AppError | None = None
+        self.span: ServerSpan | None = None
+
+
+class PassCore:
+    """Hold what all requests share and decide what happens to each."""
+
+    def __init__(
+        self,
+        settings: WebSettings,
+        ctx: Context,
+        routes: Iterable[Route],
+        start: Callable[[], None] | None = None,
+    ) -> None:
+        self.settings = settings
+        self.pool = ctx.pool
+        self.telemetry = ctx.need("telemetry", Telemetry)
+        self.logs = ctx.need("logs", Logs)
+        self.errors = ctx.need("errors", ErrorTracker)
+        self.router = Router(routes)
+        self.start: Callable[[], None] | None = start
+        self._clock: Clock = ctx.clock
+        self._authenticator: Authenticator = ctx.ports.authenticator
+        self._limit = Gcra(settings.rate_limit_per_minute, 60.0)
+        self._hosts = tuple(host.encode() for host in settings.allowed_hosts)
+        self._full = {secure: tuple(base_headers(hsts=secure)) for secure in (False, True)}
+        self._light = ((b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"strict-origin-when-cross-origin"))
+        self._light_names = frozenset(name for name, _ in self._light)
+
+    # -- on the way in
+
+    def enter(self, method: str, path: str, headers: dict[bytes, bytes], peer: str, scheme: str) -> Exchange:
+        """Open the exchange: ids, trace decision, route, rate limit, cross-site rule, body size. A refusal is kept in it, not raised."""
+        start = self._clock.monotonic()
+        settings, proxies = self.settings, self.settings.trusted_proxies
+        client = client_address(peer, headers, proxies) if proxies else peer
+        secure = scheme in {"https", "wss"} or (proxies > 0 and headers.get(b"x-forwarded-proto") == b"https")
+        context, parent = self.telemetry.begin(method, path, client, headers.get(b"traceparent"), trusted=proxies > 0)
+        context.expires_at = start + settings.request_timeout_seconds
+        exchange = Exchange(context, start, secure=secure)
+        exchange.agent = headers.get(b"user-agent", b"").decode("latin-1")
+        exchange.has_session = _SESSION in headers.get(b"cookie", b"")
+        self._route(exchange, method, path)
+        if exchange.refusal is None:
+            exchange.refusal = self._refuse(exchange, method, headers)
+        if context.sampled and not exchange.quiet:
+            exchange.span = self.telemetry.span(context, scheme, parent)
+        self.telemetry.in_flight += 1
+        return exchange
+
+    def _route(self, exchange: Exchange, method: str, path: str) -> None:
+        found = self.router.find(method, path)
+        if isinstance(found, Match):
+            exchange.found = found
+            exchange.context.route = found.route.path
+            exchange.quiet = found.route.quiet
+        elif found is not None:
+            allowed = ", ".join(sorted(found))
+            exchange.refusal = MethodNotAllowedError(f"{path} takes {allowed}", headers={"allow": allowed})
+
+    def _refuse(self, exchange: Exchange, method: str, headers: dict[bytes, bytes]) -> AppError | None:
+        found = exchange.found
+        if found is None or not found.route.quiet:
+            wait = self._limit.hit(limit_key(exchange.context.client), exchange.start)
+            if wait:
+                return RateLimitError(wait)
+        guarded = found is not None or self.settings.protect_application
+        if guarded and cross_site(method, headers, has_session=exchange.has_session, host=headers.get(b"host", b""), allowed_hosts=self._hosts):
+            return ForbiddenError("this write did not come from the application's own pages", code="cross_site")
+        length = headers.get(b"content-length")
+        return self._too_large(length, self.body_limit(exchange)) if length is not None else None
+
+    def foreign_websocket(self, headers: dict[bytes, bytes]) -> bool:
+        """Tell whether another site's page opens this WebSocket with our user's cookie."""
+        has_session = _SESSION in headers.get(b"cookie", b"")
+        host = headers.get(b"host", b"")
+        return cross_site("GET", headers, has_session=has_session, host=host, websocket=True, allowed_hosts=self._hosts)
+
+    def body_limit(self, exchange: Exchange) -> int:
+        """Return the largest body in bytes this exchange may have."""
+        return exchange.found.route.max_body_bytes if exchange.found else self.settings.max_body_bytes
+
+    @staticmethod
+    def _too_large(length: bytes, limit: int) -> AppError | None:
+        if not length.isdigit() or int(length) <= limit:
+            return None
+        return too_large(limit)
+
+    def credentials(self, exchange: Exchange, headers: dict[bytes, bytes], peer: str) -> Credentials | None:
+        """Return what the request shows to prove who calls; none when there is nothing to look at."""
+        found = exchange.found
+        if found is None:
+            return Credentials(session=cookie_value(headers[b"cookie"], _SESSION)) if exchange.has_session else None
+        key = _api_key(headers)
+        if found.route.permission == PUBLIC and key is None and not exchange.has_session:
+            return None
+        method = exchange.context.method
+        forwarded = b"x-forwarded-for" in headers or b"forwarded" in headers or b"x-real-ip" in headers
+        return Credentials(
+            session=cookie_value(headers.get(b"cookie", b""), _SESSION),
+            api_key=key,
+            local=not forwarded and is_loopback(peer),
+            writes=method not in {"GET", "HEAD", "OPTIONS"},
+        )
+
+    def recall(self, credentials: Credentials) -> Principal | None:
+        """Return the caller when memory can tell; never blocks."""
+        return self._authenticator.recall(credentials)
+
+    def authenticate(self, credentials: Credentials) -> Principal | None:
+        """Return the caller; reads storage."""
+        return self._authenticator.authenticate(credentials)
+
+    @staticmethod
+    def authorise(exchange: Exchange, principal: Principal | None) -> AppError | None:
+        """Return the refusal of a platform route, or none; the caller becomes part of the context."""
+        context, found = exchange.context, exchange.found
+        if principal is not None:
+            context.principal = principal
+            context.tenant = principal.tenant
+        if found is None or found.route.permission == PUBLIC:
+            return None
+        if principal is None:
+            return UnauthorizedError("sign in first", hint="sign in at /sign-in, or send the header X-API-Key")
+        if not principal.may(found.route.permission):
+            return ForbiddenError(f"this needs the permission {found.route.permission}")
+        return None
+
+    @staticmethod
+    def request(exchange: Exchange, headers: dict[bytes, bytes], query: bytes, body: bytes) -> Request:
+        """Return what the handler of a platform route gets."""
+        context, found = exchange.context, exchange.found
+        params = found.params if found else {}
+        return Request(context.method, context.path, headers, context, query_string=query, body=body, params=params, secure=exchange.secure)
+
+    # -- on the way out
+
+    def answer(self, exchange: Exchange, error: BaseException) -> Response:
+        """Return the problem+json answer to an exception; what nobody foresaw is captured and its text kept back."""
+        if isinstance(error, msgspec.DecodeError):  # the parent of ValidationError
+            error = from_validation(error)
+        if not isinstance(error, AppError):
+            self.capture(exchange, error)
+            error = unexpected(exchange.context.request_id)
+        headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in error.headers.items()]
+        return Response(problem(error, exchange.context.request_id), error.status, headers, content_type=PROBLEM)
+
+    def capture(self, exchange: Exchange, error: BaseException) -> None:
+        """Record an exception nobody foresaw."""
+        exchange.error = error
+        self.errors.capture_exception(error)
+
+    def headers(self, exchange: Exchange, own: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        """Return the answer's headers with ours added; what the application set itself stays as it is."""
+        result = list(own)
+        names = {name for name, _ in result}
+        if exchange.found is None and exchange.refusal is None and not self.settings.protect_application:
+            result += [pair for pair in self._light if pair[0] not in names] if names & self._light_names else self._light
+        else:
+            result += self._full[exchange.secure]
+            if _CSP not in names:
+                result.append((_CSP, JSON_CSP))
+            if _CACHE not in names:
+                result.append((_CACHE, b"no-store"))
+        result.append((b"x-request-id", exchange.context.request_id.encode()))
+        return result
+
+    def leave(self, exchange: Exchange, route: str | None = None) -> None:
+        """Close the exchange: span, metric, access line."""
+        telemetry, context = self.telemetry, exchange.context
+        telemetry.in_flight -= 1
+        if exchange.quiet:
+            return
+        seconds = self._clock.monotonic() - exchange.start
+        label = context.route or route or UNMATCHED
+        if exchange.span is not None:
+            exchange.span.end(exchange.status, label, exchange.error)
+        telemetry.observe(context.method, label, exchange.status, seconds)
+        self.logs.access(context, exchange.status, seconds, exchange.agent)
+
+
+def too_large(limit: int) -> AppError:
+    """Return the refusal of a body over `limit` bytes."""
+    return TooLargeError(f"the body is larger than {limit} bytes", hint="send less, or ask for the limit to be raised")
+
+
+def _api_key(headers: dict[bytes, bytes]) -> str | None:
+    key = headers.get(b"x-api-key")
+    if key is None:
+        scheme, _, value = headers.get(b"authorization", b"").partition(b" ")
+        key = value.strip() if scheme.lower() == b"bearer" else None
+    return key.decode("latin-1") if key else None
+
+
+def with_prefix(routes: Iterable[Route], taken: Callable[[str, str], bool]) -> tuple[list[Route], list[Route]]:
+    """Return every route under `/_rakiza` and, where the host does not have the path, under its own name; and those the host has."""
+    kept: list[Route] = []
+    conflicts: list[Route] = []
+    for route in routes:
+        kept.append(msgspec.structs.replace(route, path=_PREFIX + route.path))
+        if taken(route.method, route.path):
+            conflicts.append(route)
+        else:
+            kept.append(route)
+    return kept, conflicts

@@ -1,0 +1,62 @@
+"""The host adapter for Flask."""
+
+from collections.abc import Callable
+from typing import cast
+
+from flask import Flask, request
+from flask.typing import ResponseReturnValue
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
+from werkzeug.routing import RequestRedirect
+
+from rakiza._kernel import current
+from rakiza.errors import AppError, problem
+
+from ._core import PassCore
+from .wsgi import ROUTE_KEY, WsgiPass
+
+KEY = "rakiza"
+
+
+def config(app: Flask) -> dict[str, object]:
+    """Return the application's settings, which win over the environment."""
+    return dict(app.config)
+
+
+def takes(app: Flask, method: str, path: str) -> bool:
+    """Tell whether the application already answers this method and path."""
+    if "{" in path:
+        return False
+    try:
+        app.url_map.bind("").match(path, method)
+    except MethodNotAllowed:
+        return True
+    except RequestRedirect:
+        return True
+    except HTTPException:
+        return False
+    return True
+
+
+def install(app: Flask, core: PassCore, start: Callable[[], None], stop: Callable[[], None]) -> WsgiPass:
+    """Put the pass around the application and start the platform: WSGI has no start-up event."""
+
+    def note_route() -> None:
+        if request.url_rule is not None:
+            request.environ[ROUTE_KEY] = request.url_rule.rule
+
+    app.before_request(note_route)
+    outer = WsgiPass(app.wsgi_app, core)
+    app.wsgi_app = outer  # type: ignore[method-assign] # the way Flask documents
+    start()
+    return outer
+
+
+def handle_errors(app: Flask) -> None:
+    """Answer the application's own AppErrors with problem+json."""
+
+    def answer(error: AppError) -> ResponseReturnValue:
+        context = current()
+        body = problem(error, context.request_id if context else "")
+        return cast("ResponseReturnValue", (body, error.status, {**error.headers, "content-type": "application/problem+json"}))
+
+    app.register_error_handler(AppError, answer)

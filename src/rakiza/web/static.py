@@ -1,0 +1,67 @@
+"""Serve a folder of built files: hashed assets for ever, precompressed where the client takes it, and one page with a fresh nonce."""
+
+import mimetypes
+from collections.abc import Iterable
+from pathlib import Path
+
+from rakiza._kernel import PUBLIC, Request, Response, Route, token
+from rakiza.errors import NotFoundError
+from rakiza.security import html_csp
+
+IMMUTABLE = (b"cache-control", b"public, max-age=31536000, immutable")
+NONCE = b"__NONCE__"
+_ENCODINGS = ((b"br", ".br"), (b"gzip", ".gz"))
+_MISSING = b"""<!doctype html><html lang="ar" dir="rtl"><meta charset="utf-8"><title>noufal</title>
+<h1>\xd8\xa7\xd9\x84\xd9\x88\xd8\xa7\xd8\xac\xd9\x87\xd8\xa9 \xd8\xba\xd9\x8a\xd8\xb1 \xd9\x85\xd8\xa8\xd9\x86\xd9\x8a\xd8\xa9</h1>
+<p dir="ltr">The server runs; its browser interface was not built. Run <code>make ui</code> with npm at hand and reload.</p></html>"""
+
+
+class StaticFolder:
+    """Know the files of one folder; paths from requests are looked up, never joined."""
+
+    def __init__(self, folder: Path) -> None:
+        self._files: dict[str, Path] = {}
+        if folder.is_dir():
+            self._files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+        page = self._files.get("index.html")
+        self._page = page.read_bytes() if page else None
+
+    def page(self, _: Request) -> Response:
+        """Return the one page, its nonce new each time."""
+        nonce = token(128)
+        body = self._page.replace(NONCE, nonce.encode()) if self._page is not None else _MISSING
+        headers = [(b"content-security-policy", html_csp(nonce)), (b"cache-control", b"no-store")]
+        return Response(body, headers=headers, content_type=b"text/html; charset=utf-8")
+
+    def asset(self, request: Request) -> Response:
+        """Return one file of `assets/`; its name carries its hash, so it never changes."""
+        return self.named("assets/" + request.params["path"], request, (IMMUTABLE,))
+
+    def named(self, name: str, request: Request, headers: Iterable[tuple[bytes, bytes]] = ()) -> Response:
+        """Return the file `name`; raise NotFoundError."""
+        file = self._files.get(name)
+        if file is None or file.suffix in {".br", ".gz"}:
+            raise NotFoundError(f"there is no file {name}")
+        chosen, encoding = self._encoded(name, file, request.headers.get(b"accept-encoding", b""))
+        own = [*headers, (b"vary", b"accept-encoding"), (b"content-length", str(chosen.stat().st_size).encode())]
+        if encoding:
+            own.append((b"content-encoding", encoding))
+        kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
+        if kind.startswith("text/"):
+            kind += "; charset=utf-8"
+        return Response(headers=own, content_type=kind.encode(), file=chosen)
+
+    def _encoded(self, name: str, file: Path, accepted: bytes) -> tuple[Path, bytes]:
+        for encoding, suffix in _ENCODINGS:
+            packed = self._files.get(name + suffix)
+            if packed is not None and encoding in accepted:
+                return packed, encoding
+        return file, b""
+
+
+def static_routes(folder: Path, pages: Iterable[str]) -> tuple[Route, ...]:
+    """Return the routes of a single-page application: its assets, and its one page at every path of `pages`."""
+    static = StaticFolder(folder)
+    found = [Route(method="GET", path=path, handler=static.page, permission=PUBLIC, inline=True) for path in pages]
+    found.append(Route(method="GET", path="/assets/{path:path}", handler=static.asset, permission=PUBLIC, quiet=True))
+    return tuple(found)

@@ -1,0 +1,205 @@
+"""The request pass as one WSGI layer over the same core."""
+
+import inspect
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, cast
+
+from rakiza._kernel import LoopThread, Request, Response, request_context
+from rakiza.errors import AppError, BadRequestError
+
+from ._core import Exchange, PassCore, too_large
+from .asgi import read_chunks
+
+if TYPE_CHECKING:
+    from contextvars import Token
+    from types import TracebackType
+    from wsgiref.types import InputStream, StartResponse, WSGIApplication, WSGIEnvironment
+
+    from rakiza._kernel import RequestContext
+
+ROUTE_KEY = "rakiza.route"
+_REASONS = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
+_CONTENT = {"CONTENT_TYPE": b"content-type", "CONTENT_LENGTH": b"content-length"}
+
+
+class WsgiPass:
+    """Wrap a WSGI application: one pass in, the application or a platform route, one pass out."""
+
+    def __init__(self, app: "WSGIApplication", core: PassCore) -> None:
+        self.app = app
+        self.core = core
+        self._loop = LoopThread()
+
+    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        """Serve one request."""
+        core = self.core
+        if core.start is not None:
+            core.start()
+        headers = request_headers(environ)
+        peer = environ.get("REMOTE_ADDR", "")
+        path = environ.get("PATH_INFO", "").encode("latin-1").decode("utf-8", "replace")
+        exchange = core.enter(environ["REQUEST_METHOD"], path, headers, peer, environ.get("wsgi.url_scheme", "http"))
+        answer = _Answer(self, exchange, environ, start_response)
+        try:
+            refusal = exchange.refusal or self._identify(exchange, headers, peer)
+            if refusal is not None:
+                exchange.refusal = refusal
+                return answer.respond(core.answer(exchange, refusal))
+            if exchange.found is not None:
+                return answer.respond(self._platform(exchange, environ, headers))
+            return self._application(answer, environ, headers)
+        except BaseException as error:
+            exchange.error = error
+            answer.close()
+            raise
+
+    def _identify(self, exchange: Exchange, headers: dict[bytes, bytes], peer: str) -> AppError | None:
+        core = self.core
+        credentials = core.credentials(exchange, headers, peer)
+        principal = None
+        if credentials is not None:
+            try:
+                principal = core.recall(credentials) or core.authenticate(credentials)
+            except AppError as error:  # the store is away: nobody is let in by accident
+                return error
+        return core.authorise(exchange, principal)
+
+    def _platform(self, exchange: Exchange, environ: "WSGIEnvironment", headers: dict[bytes, bytes]) -> Response:
+        core = self.core
+        try:
+            body = read_body(environ, headers, core.body_limit(exchange))
+            query = environ.get("QUERY_STRING", "").encode("latin-1")
+            return self._handle(exchange, core.request(exchange, headers, query, body))
+        except Exception as error:  # noqa: BLE001 - border: the request pass
+            return core.answer(exchange, error)
+
+    def _handle(self, exchange: Exchange, request: Request) -> Response:
+        outcome = exchange.found.route.handler(request)  # type: ignore[union-attr] # only called for a platform route
+        if inspect.isawaitable(outcome):
+            return self._loop.call(cast("Coroutine[object, object, Response]", outcome))
+        return outcome
+
+    def _application(self, answer: "_Answer", environ: "WSGIEnvironment", headers: dict[bytes, bytes]) -> Iterable[bytes]:
+        core, exchange = self.core, answer.exchange
+        if b"content-length" not in headers and b"transfer-encoding" in headers:
+            environ["wsgi.input"] = _BoundedInput(environ["wsgi.input"], core.body_limit(exchange))
+        try:
+            return answer.follow(self.app(environ, answer.start))
+        except Exception as error:
+            if answer.started:
+                core.capture(exchange, error)
+                raise
+            return answer.respond(core.answer(exchange, error))
+
+
+def request_headers(environ: "WSGIEnvironment") -> dict[bytes, bytes]:
+    """Return the request's headers as ASGI names them."""
+    found: dict[bytes, bytes] = {}
+    for key, value in environ.items():
+        if key.startswith("HTTP_"):
+            found[key[5:].replace("_", "-").lower().encode("latin-1")] = value.encode("latin-1")
+        elif key in _CONTENT and value:
+            found[_CONTENT[key]] = value.encode("latin-1")
+    return found
+
+
+def read_body(environ: "WSGIEnvironment", headers: dict[bytes, bytes], limit: int) -> bytes:
+    """Return the request's body; raise TooLargeError over the limit, BadRequestError when the client left."""
+    source: InputStream = environ["wsgi.input"]
+    length = headers.get(b"content-length")
+    if length is None:
+        body = source.read(limit + 1) if environ.get("wsgi.input_terminated") else b""
+    else:
+        body = source.read(min(int(length), limit + 1))
+        if len(body) < min(int(length), limit + 1):
+            raise BadRequestError("the client went away before its body had arrived", code="client_disconnected")
+    if len(body) > limit:
+        raise too_large(limit)
+    return body
+
+
+class _BoundedInput:
+    """Refuse to read past the limit of a body of unknown length."""
+
+    def __init__(self, source: "InputStream", limit: int) -> None:
+        self._source, self._limit, self._size = source, limit, 0
+
+    def read(self, size: int = -1) -> bytes:
+        return self._count(self._source.read(size))
+
+    def readline(self, size: int = -1) -> bytes:
+        return self._count(self._source.readline(size))
+
+    def readlines(self, hint: int = -1) -> list[bytes]:
+        return [self._count(line) for line in self._source.readlines(hint)]
+
+    def __iter__(self) -> Iterator[bytes]:
+        while line := self.readline():
+            yield line
+
+    def _count(self, data: bytes) -> bytes:
+        self._size += len(data)
+        if self._size > self._limit:
+            raise too_large(self._limit)
+        return data
+
+
+class _Answer:
+    """Add the pass's headers to an answer and close the exchange when its last byte was handed over."""
+
+    __slots__ = ("_body", "_closed", "_environ", "_pass", "_start_response", "_token", "exchange", "started")
+
+    def __init__(self, outer: WsgiPass, exchange: Exchange, environ: "WSGIEnvironment", start_response: "StartResponse") -> None:
+        self._pass, self.exchange, self._environ, self._start_response = outer, exchange, environ, start_response
+        self._token: Token[RequestContext | None] = request_context.set(exchange.context)
+        self._body: Iterable[bytes] = ()
+        self._closed = False
+        self.started = False
+
+    def start(
+        self,
+        status: str,
+        headers: list[tuple[str, str]],
+        exc_info: "tuple[type[BaseException], BaseException, TracebackType] | tuple[None, None, None] | None" = None,
+        /,
+    ) -> Callable[[bytes], object]:
+        """Be the `start_response` of the application."""
+        self.started = True
+        self.exchange.status = int(status[:3])
+        own = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+        texts = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in self._pass.core.headers(self.exchange, own)]
+        return self._start_response(status, texts, exc_info) if exc_info else self._start_response(status, texts)
+
+    def respond(self, response: Response) -> Iterable[bytes]:
+        """Send a neutral response."""
+        status = _REASONS.get(response.status, f"{response.status} Unknown")
+        self.start(status, [(name.decode("latin-1"), value.decode("latin-1")) for name, value in response.headers])
+        if self.exchange.context.method == "HEAD":
+            return self.follow([])
+        if response.file is not None:
+            return self.follow(read_chunks(response))
+        return self.follow(response.stream if response.stream is not None else [response.body])
+
+    def follow(self, body: Iterable[bytes]) -> "_Answer":
+        """Stand in for the application's iterable until the server closes it."""
+        self._body = body
+        return self
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            yield from self._body
+        except Exception as error:
+            self._pass.core.capture(self.exchange, error)
+            raise
+
+    def close(self) -> None:
+        """End the application's iterable and the exchange."""
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            cast("Any", getattr(self._body, "close", bool))()
+        finally:
+            request_context.reset(self._token)
+            self._pass.core.leave(self.exchange, self._environ.get(ROUTE_KEY))
