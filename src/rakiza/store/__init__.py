@@ -1,0 +1,70 @@
+"""One database, SQLite or PostgreSQL, with the same transactions, types and migrations.
+
+    import sqlalchemy as sa
+    from rakiza.store import BigKey, Store, metadata
+
+    tables = metadata()
+    project = sa.Table("project", tables, sa.Column("id", BigKey, primary_key=True), sa.Column("name", sa.Text, nullable=False))
+    store = Store("var/demo.db")                      # or "postgresql://user:password@host/name"
+    with store.begin() as tx:
+        tables.create_all(tx.connection)
+        tx.execute(project.insert().values(name="فيلا النرجس"))
+    with store.read() as tx:
+        names = tx.rows(store.compile(sa.select(project.c.name)))
+    store.close()
+
+A unit of work is synchronous and belongs to one thread: never await inside the block, hand the whole block to the worker pool.
+Statements given to `tx.execute` are SQLAlchemy's; `tx.rows(store.compile(...))` skips its result layer and returns the
+driver's tuples (`as_utc` reads a timestamp among them). `tx.savepoint()` guards a statement that may fail.
+
+**Migrations.** A room's scripts lie flat in its package `migrations/`: `rakiza/security/migrations/__init__.py` (a docstring) and
+`0001_users.py`, `0002_sessions.py`, … forwards only, each a link of one chain, never changed after a release:
+
+    \"\"\"Create the users.\"\"\"
+
+    import sqlalchemy as sa
+    from alembic import op
+    from rakiza.store import BigKey, UtcDateTime
+
+    revision = "0001"
+    down_revision = None
+
+
+    def upgrade() -> None:
+        \"\"\"Create the table.\"\"\"
+        op.create_table(
+            "rakiza_security_user",
+            sa.Column("id", BigKey, primary_key=True),
+            sa.Column("tenant_id", sa.Text, nullable=False, server_default="default"),
+            sa.Column("email", sa.Text, nullable=False),
+            sa.Column("created_at", UtcDateTime, nullable=False),
+            sa.UniqueConstraint("tenant_id", "email"),
+        )
+
+The part says `Migrations(package="rakiza.security.migrations", prefix="rakiza_security")`; the table `rakiza_security_version` keeps
+the revision. Constraints get their names from the convention of `metadata()`. To change a table use
+`with op.batch_alter_table(...) as batch`, which rebuilds it on SQLite. The two assignments are literals on lines of their own: heads are
+read from the text, without importing Alembic.
+"""
+
+from rakiza._kernel import Migrations
+
+from .errors import MigrationError, RolledBackError, StoreBusyError, StoreConflictError, StoreError, StoreUnavailableError
+from .settings import StoreSettings
+from .types import BigKey, UtcDateTime, as_utc, metadata, utc_text
+
+__all__ = [
+    "BigKey",
+    "MigrationError",
+    "Migrations",
+    "RolledBackError",
+    "StoreBusyError",
+    "StoreConflictError",
+    "StoreError",
+    "StoreSettings",
+    "StoreUnavailableError",
+    "UtcDateTime",
+    "as_utc",
+    "metadata",
+    "utc_text",
+]
