@@ -183,7 +183,8 @@ def _table(figures: dict[str, list[float]]) -> str:
     for name, values in figures.items():
         added = [value - bare for value, bare in zip(values, base, strict=True)]
         times = statistics.median(value / bare for value, bare in zip(values, base, strict=True))
-        rows.append([name, f"{statistics.median(values):.1f}", f"{statistics.median(added):+.1f}", f"{min(added):+.1f} .. {max(added):+.1f}", f"{times:.2f}x"])
+        middle, spread = f"{statistics.median(values):.1f}", f"{min(added):+.1f} .. {max(added):+.1f}"
+        rows.append([name, middle, f"{statistics.median(added):+.1f}", spread, f"{times:.2f}x"])
     goals = "Goals: rakiza, 10% spans: at most +15 µs and 2.5x anonymous, at most +20 µs signed in."
     header = ("in process", "CPU µs/req", "added µs (median)", "range over rounds", "of bare")
     return report.table(header, rows) + "\n\n" + goals

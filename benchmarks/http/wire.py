@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import tempfile
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -69,7 +68,7 @@ def _one_round(stack: Stack, folder: Path, cores: tuple[int, int], seconds: int,
         sample = run_load(server, cores[1], connections, seconds)
         _check_replies(server, sample)
         if stack.kind != "bare":
-            _check_counts(stack, server, warm.requests + sample.requests, 2 * connections)
+            _check_counts(server, warm.requests + sample.requests, 2 * connections)
         return sample
 
 
@@ -81,15 +80,17 @@ def _check_replies(server: Server, sample: Sample) -> None:
         raise NotProvenError(f"replies under load had {sample.reply_bytes:.0f} bytes, the right one has about {size}")
 
 
-def _check_counts(stack: Stack, server: Server, counted: int, in_flight: int) -> None:
+def _check_counts(server: Server, counted: int, in_flight: int) -> None:
     """Compare with what wrk counted; it leaves out what was under way when it stopped."""
     least = counted + server.sent
-    readers: tuple[tuple[str, Callable[[], float]], ...]
-    readers = ("access lines", partial(access_lines, server.folder)), ("metric", partial(_route_count, server))
-    for what, read in readers:
-        number = settled(read, least)
-        if not least <= number <= least + in_flight:
-            raise NotProvenError(f"{stack.name} has {number:.0f} {what} for {least} requests (at most {in_flight} more were under way)")
+    _check_count("access lines", lambda: access_lines(server.folder), least, in_flight)
+    _check_count("requests in the metric", lambda: _route_count(server), least, in_flight)
+
+
+def _check_count(what: str, read: Callable[[], float], least: int, in_flight: int) -> None:
+    number = settled(read, least)
+    if not least <= number <= least + in_flight:
+        raise NotProvenError(f"{number:.0f} {what} for {least} requests (at most {in_flight} more were under way)")
 
 
 def _route_count(server: Server) -> int:
