@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from decimal import Decimal
 from pathlib import Path
 from typing import BinaryIO, Final, TypeAlias
-
-import msgspec
 
 from ._findings import FIELD_NAMES, Finding, Findings, column_letter, excerpt, money
 from ._layout import (
     Field,
     Header,
-    Layout,
     RowClassifier,
     RowKind,
     category_title,
     choose_sheet,
     is_filled,
     is_total,
+    leading_number,
 )
+from ._model import Bill, BillItem, BillSection, ColumnUse, Layout
 from ._numbers import (
     HALALAS,
     PRICE_SCALE,
@@ -50,66 +48,10 @@ _MOST_QUANTITY: Final = 1_000_000_000 * QUANTITY_SCALE
 _MOST_PRICE: Final = 1_000_000_000_000 * PRICE_SCALE
 _MOST_AMOUNT: Final = 1_000_000_000_000 * HALALAS
 _TEXT_LENGTH: Final = 32_767
-_TITLE_NUMBER: Final = re.compile(r"([\d٠-٩]+(?:[.\-/][\d٠-٩]+)*|[A-Za-z](?=[.)\-:]))[.)\-:\s]")
 _FIELDS_SHOWN: Final = {"mark": "note"}
 _EXACT: Final = QUANTITY_SCALE * PRICE_SCALE
 _RATE_ONLY_WORDS: Final = frozenset({"ro", "r o", "rate only", "rateonly", "سعر فقط", "سعر الوحده فقط", "فئه فقط"})
 _DECIMALS: Final[dict[str, int]] = {"quantity": 6, "unit_price": 4}
-
-
-class ColumnUse(msgspec.Struct, frozen=True):
-    """Say which column was read as which field."""
-
-    field: str
-    header: str
-    column: str
-
-
-class BillSection(msgspec.Struct):
-    """Hold one section; `position` counts from 1, the title is as written, number included."""
-
-    position: int
-    code: str | None
-    title: str
-
-
-class BillItem(msgspec.Struct):
-    """Hold one line: quantity in millionths, price in 1/10,000 SAR, amount in halalas; `section` indexes `Bill.sections`."""
-
-    position: int
-    section: int
-    code: str
-    description: str
-    note: str | None
-    unit: str
-    unit_code: str | None
-    quantity: int
-    unit_price: int
-    amount: int
-    rate_only: bool
-    row: int
-
-
-class Bill(msgspec.Struct):
-    """Hold a bill as read; amounts in halalas, VAT rate in basis points; with `errors` it must not be written."""
-
-    file_name: str
-    sha256: str
-    sheet: str
-    layout: Layout
-    columns: list[ColumnUse]
-    sections: list[BillSection]
-    items: list[BillItem]
-    net: int
-    vat_rate: int
-    vat: int
-    gross: int
-    stated_total: int | None
-    differences: list[Finding]
-    ignored_rows: list[Finding]
-    warnings: list[Finding]
-    errors: list[Finding]
-    counts: dict[str, int]
 
 
 def read_bill(source: Source, file_name: str, *, vat_rate_bp: int = 1500, limits: Limits | None = None) -> Bill:
@@ -224,8 +166,6 @@ class _Builder:
         title = clean_text(str(row[self.rows_as.description]))
         if not title:
             title, code = next((clean_text(cell) for cell in row if isinstance(cell, str) and is_filled(cell)), code), ""
-        if not code:
-            code = _leading_number(title)
         self.sums.section = 0
         if self.category >= 0:
             self._drop_pending()
@@ -235,7 +175,7 @@ class _Builder:
         self._add_section(code or None, title)
 
     def _add_section(self, code: str | None, title: str) -> None:
-        self.sections.append(BillSection(len(self.sections) + 1, code, title))
+        self.sections.append(BillSection(len(self.sections) + 1, code or leading_number(title) or None, title))
         self.current = len(self.sections) - 1
 
     def _drop_pending(self) -> None:
@@ -286,12 +226,12 @@ class _Builder:
         quantity, price = self._complete(index, quantity, price, stated)
         if self.findings.counts["errors"] > errors:
             return
-        self._add_item(index, section, code, (description, unit), quantity, price)
+        self._add_item(index, (section, code, description, unit), quantity, price)
         if stated is not None:
             self._check_line(index, self.items[-1], stated)
 
-    def _add_item(self, index: int, section: int, code: str, texts: tuple[str, str], quantity: int | None, price: int) -> None:
-        description, unit = texts
+    def _add_item(self, index: int, head: tuple[int, str, str, str], quantity: int | None, price: int) -> None:
+        section, code, description, unit = head
         counted = quantity or 0
         amount = line_amount(counted, price)
         if amount > _MOST_AMOUNT:
@@ -336,7 +276,7 @@ class _Builder:
 
     def _text(self, index: int, row: list[Cell], column: int) -> str:
         cell = row[column]
-        text = clean_text(cell) if isinstance(cell, str) else _plain(cell)
+        text = clean_text(_plain(cell))
         if len(text) > _TEXT_LENGTH:
             self._error("text_too_long", index, column, value=len(text), limit=_TEXT_LENGTH)
         return text
@@ -346,12 +286,11 @@ class _Builder:
         parts = []
         for column in self.notes:
             if is_filled(row[column]):
-                text = clean_text(str(row[column])) if isinstance(row[column], str) else _plain(row[column])
+                text = clean_text(_plain(row[column]))
                 named = self.header.fields[column] == "mark"
                 parts.append(f"{clean_text(self.header.texts[column])}: {text}" if named else text)
-        for column in range(self.rows_as.last + 1, self.grid.width):
-            if is_filled(row[column]) and column not in self.header.texts:
-                parts.append(clean_text(str(row[column])))
+        beyond = range(self.rows_as.last + 1, self.grid.width)
+        parts += [clean_text(_plain(row[column])) for column in beyond if is_filled(row[column]) and column not in self.header.texts]
         return "\n".join(parts) or None
 
     # -- codes
@@ -595,8 +534,3 @@ def _plain(cell: Cell) -> str:
 
 def _text_of(row: list[Cell]) -> str:
     return " | ".join(_plain(cell).strip() for cell in row if is_filled(cell))
-
-
-def _leading_number(title: str) -> str:
-    match = _TITLE_NUMBER.match(title)
-    return match[1] if match else ""

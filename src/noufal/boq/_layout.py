@@ -14,7 +14,6 @@ from ._workbook import Cell, Grid, Span, UnreadableWorkbook, Workbook, unreadabl
 
 Field: TypeAlias = Literal["code", "description", "unit", "quantity", "unit_price", "amount", "category", "note", "mark", "progress", "ignored"]
 RowKind: TypeAlias = Literal["blank", "header", "item", "section", "heading", "priced_heading", "subtotal", "number", "note", "other"]
-Layout: TypeAlias = Literal["flat", "sectioned", "platform"]
 
 _SAMPLE_ROWS: Final = 300
 _HEADER_LENGTH: Final = 60
@@ -31,68 +30,50 @@ _FIELD_LABELS: Final = {
 }
 
 # Header words after normalising → fields they may head, with the trust put in the word.
-_WORDS: Final[dict[str, tuple[tuple[Field, float], ...]]] = {}
+_VOCABULARY: Final[tuple[tuple[Field, float, str], ...]] = (
+    ("code", 3, "الكود|كود|كود البند|رمز البند|رقم البند|رقم|الرقم|م|ت|مسلسل|تسلسل|التسلسل|رقم الصنف|ر"),
+    ("code", 3, "الرقم التسلسلي|لرقم التسلسلي|رقم التسلسلي|رقم تسلسلي"),
+    ("code", 3, "code|item code|item no|item number|item ref|item id|no|number|ref|reference|boq ref|boq code|id|pos"),
+    ("code", 3, "s n|sn|s no|sr|sr no|serial|serial no|serial number"),
+    ("code", 2.5, "item|البند"),
+    ("description", 3, "الوصف|وصف|وصف الاعمال|وصف العمل|وصف بنود الاعمال|البيان|بيان|بيان الاعمال|بيان البند"),
+    ("description", 3, "اسم البند|بنود الاعمال|الاعمال|توصيف البند|اسم الصنف"),
+    ("description", 3, "description|descriptions|description of work|description of works|work description|particulars"),
+    ("description", 3, "item name|scope of work|boq description|activity"),
+    ("description", 2.6, "وصف البند|item description|description of item"),
+    ("description", 2, "البند|item|الصنف"),
+    ("unit", 3, "الوحده|وحده|وحده القياس|وحده قياس|unit|units|uom|unit of measure|unit of measurement|measure unit"),
+    ("quantity", 3, "الكميه|كميه|الكميات|كميه البند|الكميه التقديريه|الكميه التعاقديه"),
+    ("quantity", 3, "qty|quantity|quantities|qnty|boq qty|contract qty|est qty|estimated quantity"),
+    ("unit_price", 3, "سعر الوحده|سعر وحده|السعر الافرادي|سعر افرادي|السعر الفردي|سعر البند|سعر الوحده رقما"),
+    ("unit_price", 3, "unit price|unit rate|rate|unit cost|rates"),
+    ("unit_price", 2.5, "السعر|سعر|price|cost"),
+    ("unit_price", 1.8, "الفئه"),
+    ("amount", 3, "الاجمالي|اجمالي|اجمالي السعر|السعر الاجمالي|المبلغ الاجمالي|القيمه الاجماليه|اجمالي القيمه"),
+    ("amount", 3, "السعر الكلي|القيمه الكليه|الاجمالي رقما|اجمالي المبلغ"),
+    ("amount", 3, "amount|total|total price|total amount|total cost|line total|total value|net amount|extended price"),
+    ("amount", 2.5, "المبلغ|القيمه|قيمه|value|sum|المجموع"),
+    ("category", 3, "التصنيف|تصنيف|القسم|الباب|الفصل|نوع الاعمال|تصنيف البند"),
+    ("category", 3, "category|section|division|trade|chapter|work section|classification|group"),
+    ("category", 2, "الفئه|المجموعه"),
+    ("category", 1.2, "وصف البند|item description"),
+    ("note", 3, "ملاحظات|ملاحظه|الملاحظات|المواصفات|مواصفات|المواصفات الفنيه"),
+    ("note", 3, "notes|note|remarks|remark|comment|comments|specification|specifications|specs"),
+    ("mark", 3, "منتج من القائمه الالزاميه|القائمه الالزاميه|mandatory list|mandatory list product|product from the mandatory list"),
+    ("mark", 3, "الرمز الانشائي|رمز انشائي|construction code|structural code|مرفقات|المرفقات|attachments|attachment"),
+    ("progress", 3, "نسبه الانجاز|نسبه التنفيذ|الانجاز|progress|complete|percent complete|completion"),
+)
 
 
-def _words(field: Field, weight: float, phrases: str) -> None:
-    for phrase in phrases.split("|"):
-        _WORDS[phrase] = (*_WORDS.get(phrase, ()), (field, weight))
+def _by_phrase() -> dict[str, tuple[tuple[Field, float], ...]]:
+    table: dict[str, tuple[tuple[Field, float], ...]] = {}
+    for field, trust, phrases in _VOCABULARY:
+        for phrase in phrases.split("|"):
+            table[phrase] = (*table.get(phrase, ()), (field, trust))
+    return table
 
 
-_words(
-    "code",
-    3,
-    "الكود|كود|كود البند|رمز البند|رقم البند|رقم|الرقم|م|ت|مسلسل|تسلسل|التسلسل|الرقم التسلسلي|لرقم التسلسلي|رقم التسلسلي|رقم تسلسلي|رقم الصنف|ر",
-)
-_words(
-    "code",
-    3,
-    "code|item code|item no|item number|item ref|item id|no|number|ref|reference|boq ref|boq code|s n|sn|s no|sr|sr no|serial|serial no|serial number|id|pos",
-)
-_words("code", 2.5, "item|البند")
-_words(
-    "description",
-    3,
-    "الوصف|وصف|وصف الاعمال|وصف العمل|وصف بنود الاعمال|البيان|بيان|بيان الاعمال|بيان البند|اسم البند|بنود الاعمال|الاعمال|توصيف البند|اسم الصنف",
-)
-_words(
-    "description",
-    3,
-    "description|descriptions|description of work|description of works|work description|particulars|item name|scope of work|boq description|activity",
-)
-_words("description", 2.6, "وصف البند|item description|description of item")
-_words("description", 2, "البند|item|الصنف")
-_words("unit", 3, "الوحده|وحده|وحده القياس|وحده قياس|unit|units|uom|unit of measure|unit of measurement|measure unit")
-_words(
-    "quantity",
-    3,
-    "الكميه|كميه|الكميات|كميه البند|الكميه التقديريه|الكميه التعاقديه|qty|quantity|quantities|qnty|boq qty|contract qty|est qty|estimated quantity",
-)
-_words(
-    "unit_price", 3, "سعر الوحده|سعر وحده|السعر الافرادي|سعر افرادي|السعر الفردي|سعر البند|سعر الوحده رقما|unit price|unit rate|rate|unit cost|rates"
-)
-_words("unit_price", 2.5, "السعر|سعر|price|cost")
-_words(
-    "amount",
-    3,
-    "الاجمالي|اجمالي|اجمالي السعر|السعر الاجمالي|المبلغ الاجمالي|القيمه الاجماليه|اجمالي القيمه|السعر الكلي|القيمه الكليه|الاجمالي رقما|اجمالي المبلغ",
-)
-_words("amount", 3, "amount|total|total price|total amount|total cost|line total|total value|net amount|extended price")
-_words("amount", 2.5, "المبلغ|القيمه|قيمه|value|sum|المجموع")
-_words(
-    "category", 3, "التصنيف|تصنيف|القسم|الباب|الفصل|نوع الاعمال|تصنيف البند|category|section|division|trade|chapter|work section|classification|group"
-)
-_words("category", 2, "الفئه|المجموعه")
-_words("category", 1.2, "وصف البند|item description")
-_words("unit_price", 1.8, "الفئه")
-_words(
-    "note",
-    3,
-    "ملاحظات|ملاحظه|الملاحظات|المواصفات|مواصفات|المواصفات الفنيه|notes|note|remarks|remark|comment|comments|specification|specifications|specs",
-)
-_words("mark", 3, "منتج من القائمه الالزاميه|القائمه الالزاميه|mandatory list|mandatory list product|product from the mandatory list")
-_words("mark", 3, "الرمز الانشائي|رمز انشائي|construction code|structural code|مرفقات|المرفقات|attachments|attachment")
-_words("progress", 3, "نسبه الانجاز|نسبه التنفيذ|الانجاز|progress|complete|percent complete|completion")
+_WORDS: Final = _by_phrase()
 
 _PLATFORM_WORDS: Final = {
     "المواصفات",
@@ -111,6 +92,7 @@ _CURRENCY: Final = re.compile(r"\b(?:بال)?(?:ريال|sar|s r|sr|ر س)(?: س
 _IN_WORDS: Final = re.compile(r"كتاب[هة]|كتابيا|in words|بالحروف")
 _SPLIT: Final = re.compile(r"[\n/|()\[\]]|\s-\s")
 _LATIN_RUN: Final = re.compile(r"[a-z][a-z .]*")
+_TITLE_NUMBER: Final = re.compile(r"([\d٠-٩]+(?:[.\-/][\d٠-٩]+)*|[A-Za-z](?=[.)\-:]))[.)\-:\s]")
 _TRAILING_NUMBER: Final = re.compile(r"[\s\-–_.:(]*\d+\)?\s*$")
 
 _TOTAL: Final = re.compile(
@@ -270,6 +252,12 @@ class _Content:
 def category_title(text: str) -> str:
     """Return a category without its running number: «أعمال كهرباء 12» → «أعمال كهرباء»."""
     return _TRAILING_NUMBER.sub("", text) or text
+
+
+def leading_number(title: str) -> str:
+    """Return the number a title begins with: «2. أعمال الخرسانة» → 2, or nothing."""
+    match = _TITLE_NUMBER.match(title)
+    return match[1] if match else ""
 
 
 def _reads_as_number(text: str) -> bool:

@@ -13,6 +13,8 @@ PRICE_SCALE: Final = 10_000
 HALALAS: Final = 100
 BASIS_POINTS: Final = 10_000
 
+_EXACT_FLOAT: Final = 2.0**53
+
 _INVISIBLE: Final = [0x0640, 0x00AD, 0xFEFF, 0x0670, *range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2066, 0x206A), *range(0x064B, 0x0660)]
 _DIGITS: Final = {ord(char): str(value) for digits in ("٠١٢٣٤٥٦٧٨٩", "۰۱۲۳۴۵۶۷۸۹") for value, char in enumerate(digits)}
 _DROP: Final[dict[int, str | None]] = dict.fromkeys(_INVISIBLE)
@@ -92,7 +94,7 @@ def scaled(value: object, scale: int) -> int:
     if type(value) is float:
         if value.is_integer():
             return int(value) * scale
-        nearest = round(value * scale) if abs(value) < 1e9 else 0
+        nearest = round(value * scale) if abs(value) * scale < _EXACT_FLOAT else 0
         if nearest / scale == value:
             return nearest
     number = parse_decimal(value)
