@@ -1,0 +1,102 @@
+"""Hash and verify passwords: Argon2id, few at once, a bounded queue before them. The only place that imports pwdlib."""
+
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+from rakiza._kernel import WorkerPool, token
+from rakiza.errors import ServiceUnavailableError
+
+from ._password_rules import normal_password
+
+if TYPE_CHECKING:
+    from pwdlib import PasswordHash
+
+    from .settings import SecuritySettings
+
+P = ParamSpec("P")
+T = TypeVar("T")
+WAIT_SECONDS = 10.0
+
+
+class Passwords:
+    """Hash and verify passwords without letting a storm of sign-ins take memory, cores or the threads of other work."""
+
+    def __init__(self, settings: "SecuritySettings") -> None:
+        self._hash = _hasher(settings)
+        self._slots = threading.BoundedSemaphore(settings.hashing_threads)
+        self._pool = WorkerPool(settings.hashing_threads)
+        self._room = settings.hashing_threads + settings.hashing_queue
+        self._inside = 0
+        self._count_lock = threading.Lock()
+        self._dummy = ""
+        self._dummy_lock = threading.Lock()
+
+    def hash(self, password: str) -> str:
+        """Return the hash of a password in PHC form; raise ServiceUnavailableError when too many wait."""
+        return self._in_slot(self._hash.hash, normal_password(password))
+
+    def verify(self, password: str, stored: str | None) -> tuple[bool, str | None]:
+        """Tell whether the password is right, with a new hash when parameters have changed; as slow without a stored hash as with one."""
+        if stored is None:
+            self._in_slot(self._hash.verify, normal_password(password), self._dummy_hash())
+            return False, None
+        return self._in_slot(self._hash.verify_and_update, normal_password(password), stored)
+
+    async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run work that hashes on the threads kept for it; raise ServiceUnavailableError at once when the queue is full."""
+        with self._count_lock:
+            if self._inside >= self._room:
+                raise _busy()
+            self._inside += 1
+        try:
+            return await self._pool.run(work, *args, **kwargs)
+        finally:
+            with self._count_lock:
+                self._inside -= 1
+
+    @property
+    def waiting(self) -> int:
+        """Return how many sign-ins wait for a thread."""
+        return max(0, self._inside - self._pool.threads)
+
+    def prepare(self) -> None:
+        """Make the hash that stands in for unknown accounts, so that the first attempt is as fast as the others."""
+        self._dummy_hash()
+
+    def close(self) -> None:
+        """End the threads."""
+        self._pool.close()
+
+    def _in_slot(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        if not self._slots.acquire(timeout=WAIT_SECONDS):
+            raise _busy()
+        try:
+            return work(*args, **kwargs)
+        finally:
+            self._slots.release()
+
+    def _dummy_hash(self) -> str:
+        with self._dummy_lock:
+            self._dummy = self._dummy or self._hash.hash(token())
+            return self._dummy
+
+
+def _hasher(settings: "SecuritySettings") -> "PasswordHash":
+    try:
+        from pwdlib import PasswordHash
+        from pwdlib.hashers.argon2 import Argon2Hasher
+    except ImportError as error:
+        raise RuntimeError("passwords need the extra `security`: pip install 'rakiza[security]'") from error
+    argon2 = Argon2Hasher(time_cost=settings.argon2_time, memory_cost=settings.argon2_memory_kib, parallelism=settings.argon2_parallelism)
+    return PasswordHash((argon2,))
+
+
+def _busy() -> ServiceUnavailableError:
+    return ServiceUnavailableError(
+        "too many people are signing in at this moment",
+        code="sign_in_busy",
+        hint="try again in a few seconds",
+        message_ar="عدد كبير يسجل الدخول الآن، حاول بعد ثوان",
+        headers={"retry-after": "2"},
+    )
