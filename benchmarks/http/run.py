@@ -51,6 +51,8 @@ def run_wire(options: argparse.Namespace) -> int:
         return 0 if options.list else 2
     prepare(stacks)
     cores = two_cores()
+    minutes = sum(4 + options.rounds * (3 + stack.warm_seconds + options.seconds) for stack in stacks) / 60
+    print(f"{len(stacks)} stacks, {options.rounds} rounds: about {minutes:.0f} minutes", file=sys.stderr, flush=True)
     facts = report.machine(cores)
     results = wire.measure(stacks, cores, options.seconds, options.connections, options.rounds)
     print("\n" + " · ".join(f"{name} {value}" for name, value in facts.items()) + "\n")
