@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO, Final, Literal, TypeAlias
 
 import msgspec
-import xlsxwriter
-from xlsxwriter.format import Format
-from xlsxwriter.worksheet import Worksheet
+import xlsxwriter  # type: ignore[import-untyped]
+from xlsxwriter.format import Format  # type: ignore[import-untyped]
+from xlsxwriter.worksheet import Worksheet  # type: ignore[import-untyped]
 
 from ._layout import leading_number
 from ._numbers import BASIS_POINTS, HALALAS, PRICE_SCALE, QUANTITY_SCALE, vat_amount
@@ -126,7 +127,7 @@ def write_bill(
 
 def _unbroken(lines: Sequence[ExportRow]) -> bool:
     """Tell whether the sections follow each other in order, so that one row can head each."""
-    return all(earlier.section <= later.section for earlier, later in zip(lines, lines[1:], strict=False))
+    return all(earlier.section <= later.section for earlier, later in pairwise(lines))
 
 
 class _Writer:
