@@ -1,0 +1,139 @@
+"""Fixtures for every test: fresh databases on real servers, a real Redis, Chromium, processes to kill."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+import servers
+
+RUN = pytest.StashKey[servers.Run]()
+OWN_SETTINGS = ("RAKIZA_", "NOUFAL_", "MONITORING_", "REDIS_", "LOG_", "BACKUP_", "OTEL_")
+OWN_NAMES = frozenset(
+    {"DATABASE_URL", "ENABLE_MONITORING", "USE_REDIS_CACHE", "MAX_BACKUPS", "ENABLE_BACKUP_SCHEDULER", "SENTRY_DSN"}
+    | {"JWT_SECRET", "CORS_ORIGINS", "APP_ENV", "OPS_API_KEY"}
+)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Forget the settings of the caller's shell, which could name a real database; make the run's folder once."""
+    for name in [name for name in os.environ if name.startswith(OWN_SETTINGS) or name in OWN_NAMES]:
+        del os.environ[name]
+    if servers.FOLDER_VARIABLE not in os.environ:
+        config.stash[RUN] = servers.Run()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Stop every server of the run."""
+    if run := config.stash.get(RUN, None):
+        run.close()
+
+
+def without(reason: str) -> NoReturn:
+    """Skip a test that needs a program this machine has not; in CI that is a failure."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"{reason}; CI must not skip", pytrace=False)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> servers.Postgres:
+    """Return the run's PostgreSQL server, fast and not durable."""
+    try:
+        return servers.postgres()
+    except servers.MissingBinaryError as exc:
+        without(str(exc))
+
+
+@pytest.fixture(scope="session")
+def durable_postgres() -> servers.Postgres:
+    """Return a server with fsync, for tests that crash a writer."""
+    try:
+        return servers.postgres(durable=True)
+    except servers.MissingBinaryError as exc:
+        without(str(exc))
+
+
+@pytest.fixture
+def postgres_url(postgres: servers.Postgres) -> Iterator[str]:
+    """Yield the SQLAlchemy URL of a fresh, empty database."""
+    with postgres.database() as url:
+        yield url
+
+
+@pytest.fixture
+def durable_postgres_url(durable_postgres: servers.Postgres) -> Iterator[str]:
+    """Yield the URL of a fresh, empty database that keeps what it committed."""
+    with durable_postgres.database() as url:
+        yield url
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    """Return the URL of a SQLite file that does not exist yet."""
+    return f"sqlite:///{tmp_path / 'test.db'}"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """Return the URL of a fresh, empty database; the test runs once for each kind."""
+    return str(request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "postgres_url"))
+
+
+@pytest.fixture(scope="session")
+def _worker_redis() -> Iterator[servers.Redis]:
+    """One server for each worker: channels, unlike databases, would be shared."""
+    yield from _redis(f"redis-{os.environ.get('PYTEST_XDIST_WORKER', 'main')}")
+
+
+@pytest.fixture
+def redis_url(_worker_redis: servers.Redis) -> str:
+    """Return the URL of a real, empty Redis."""
+    _worker_redis.flush()
+    return _worker_redis.url
+
+
+@pytest.fixture
+def redis_server(request: pytest.FixtureRequest) -> Iterator[servers.Redis]:
+    """Yield a Redis of the test's own, to freeze, kill and restart."""
+    yield from _redis(f"redis-{os.getpid()}-{id(request):x}")
+
+
+def _redis(name: str) -> Iterator[servers.Redis]:
+    try:
+        server = servers.start_redis(name)
+    except servers.MissingBinaryError as exc:
+        without(str(exc))
+    yield server
+    server.kill()
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Return the path of Chromium."""
+    try:
+        return servers.chromium_binary()
+    except servers.MissingBinaryError as exc:
+        without(str(exc))
+
+
+@pytest.fixture
+def python_process() -> Iterator[Callable[..., servers.Child]]:
+    """Return a function that starts Python source in a process; what still runs at the end of the test is killed."""
+    children: list[servers.Child] = []
+
+    def start(source: str, *arguments: str, env: dict[str, str] | None = None, cwd: Path | None = None) -> servers.Child:
+        children.append(servers.Child(source, *arguments, env=env, cwd=cwd))
+        return children[-1]
+
+    yield start
+    for child in children:
+        child.close()
+
+
+@pytest.fixture
+def kill9() -> Callable[..., list[str]]:
+    """Return `kill9(source, until, *arguments, env=, cwd=)`: run, wait for a line that holds `until`, kill -9, return the lines."""
+    return servers.kill9
