@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 import msgspec
-from sqlalchemy import RowMapping, insert, select, update
+from sqlalchemy import ColumnElement, RowMapping, insert, select, update
 
 from rakiza._kernel import Clock, uuid7
 from rakiza.store import Store, Transaction
@@ -49,9 +49,17 @@ class Users:
 
     def account(self, tenant: str, *, email: str | None = None, key: int | None = None) -> Account | None:
         """Return the account with this normalised e-mail address or key, or none."""
-        wanted = USER.c.email == email if email is not None else USER.c.id == key
         with self._store.read() as tx:
-            row = tx.execute(select(USER).where(USER.c.tenant_id == tenant, wanted)).mappings().one_or_none()
+            return self._one(tx, tenant, USER.c.email == email if email is not None else USER.c.id == key)
+
+    def locked(self, tx: Transaction, tenant: str, key: int) -> Account | None:
+        """Return the account and keep others from changing it until the transaction ends."""
+        return self._one(tx, tenant, USER.c.id == key, lock=True)
+
+    @staticmethod
+    def _one(tx: Transaction, tenant: str, wanted: ColumnElement[bool], lock: bool = False) -> Account | None:
+        query = select(USER).where(USER.c.tenant_id == tenant, wanted)
+        row = tx.execute(query.with_for_update() if lock else query).mappings().one_or_none()
         return None if row is None else Account(_user(row), row["password_hash"])
 
     def all(self, tenant: str) -> list[User]:

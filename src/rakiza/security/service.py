@@ -151,7 +151,7 @@ class Security:
             raise self._failed(key, account)
         with self._store.begin() as tx:
             # A password changed or a user disabled while we were hashing must not leave a session behind.
-            now_there = self._users.account(account.user.tenant, key=account.user.key)
+            now_there = self._users.locked(tx, account.user.tenant, account.user.key)
             if now_there is None or now_there.user.disabled or now_there.password_hash != account.password_hash:
                 raise BadCredentialsError
             if renewed is not None:
@@ -174,7 +174,7 @@ class Security:
             raise LinkExpiredError
         with self._store.begin() as tx:
             used = self._sessions.use_link(tx, token)
-            account = self._users.account(used[0], key=used[1]) if used else None
+            account = self._users.locked(tx, *used) if used else None
             if account is None or account.user.disabled:
                 raise LinkExpiredError
             session = self._open(tx, account.user, Visit("link", ip, device), replaces)
