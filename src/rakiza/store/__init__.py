@@ -49,20 +49,25 @@ read from the text, without importing Alembic.
 
 from rakiza._kernel import Migrations
 
+from ._compiled import Compiled
 from .errors import MigrationError, RolledBackError, StoreBusyError, StoreConflictError, StoreError, StoreUnavailableError
+from .service import Store, Transaction
 from .settings import StoreSettings
 from .types import BigKey, UtcDateTime, as_utc, metadata, utc_text
 
 __all__ = [
     "BigKey",
+    "Compiled",
     "MigrationError",
     "Migrations",
     "RolledBackError",
+    "Store",
     "StoreBusyError",
     "StoreConflictError",
     "StoreError",
     "StoreSettings",
     "StoreUnavailableError",
+    "Transaction",
     "UtcDateTime",
     "as_utc",
     "metadata",

@@ -5,7 +5,7 @@ from typing import ClassVar
 from rakiza._kernel import RoomSettings
 
 
-class StoreSettings(RoomSettings):
+class StoreSettings(RoomSettings, frozen=True, kw_only=True):
     """Say where the business data lives and how long anything may wait for it."""
 
     room: ClassVar[str] = "store"

@@ -1,0 +1,285 @@
+"""SQLite: one writer with `BEGIN IMMEDIATE` behind a fair queue, a bounded set of readers, WAL."""
+
+import logging
+import sqlite3
+import threading
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import cast
+
+import sqlalchemy as sa
+
+from rakiza._kernel import SYSTEM_CLOCK
+from rakiza.store.errors import MigrationError, StoreBusyError, StoreError
+from rakiza.store.settings import StoreSettings
+
+from . import Session, driver_error, first_line
+
+MMAP_BYTES = 256 * 1024 * 1024
+CACHE_KIB = 16 * 1024
+WAL_LIMIT_BYTES = 64 * 1024 * 1024
+CACHED_STATEMENTS = 512
+MIGRATION_WAIT_SECONDS = 600.0
+NETWORK_FILE_SYSTEMS = ("nfs", "cifs", "smb", "9p", "fuse.sshfs", "ceph", "glusterfs", "lustre")
+log = logging.getLogger("rakiza.store")
+
+
+class FairLock:
+    """Let waiters in by the order in which they came."""
+
+    __slots__ = ("_held", "_mutex", "_waiters")
+
+    def __init__(self) -> None:
+        self._mutex = threading.Lock()
+        self._waiters: deque[threading.Lock] = deque()
+        self._held = False
+
+    def acquire(self, timeout: float) -> bool:
+        """Wait for the turn at most `timeout` seconds; tell whether it came."""
+        with self._mutex:
+            if not self._held:
+                self._held = True
+                return True
+            gate = threading.Lock()
+            gate.acquire()
+            self._waiters.append(gate)
+        try:
+            came = gate.acquire(timeout=timeout)
+        except BaseException:
+            self._leave(gate)
+            raise
+        if came:
+            return True
+        with self._mutex:
+            if gate not in self._waiters:
+                return True  # the turn came between the timeout and here
+            self._waiters.remove(gate)
+            return False
+
+    def release(self) -> None:
+        """Hand the turn to the longest waiting."""
+        with self._mutex:
+            if self._waiters:
+                self._waiters.popleft().release()
+            else:
+                self._held = False
+
+    def _leave(self, gate: threading.Lock) -> None:
+        with self._mutex:
+            if gate in self._waiters:
+                self._waiters.remove(gate)
+                return
+        self.release()
+
+
+class SqliteBackend:
+    """Keep one writer and at most `pool_size` readers of one file."""
+
+    name = "sqlite"
+    probe = "select 1 from sqlite_master limit 1"
+
+    def __init__(self, path: Path, settings: StoreSettings) -> None:
+        self.path = path
+        self._settings = settings
+        self._generation = 0
+        self._orphans: list[Session] = []
+        self._reset()
+        # The pool of SQLAlchemy costs more than a keyed read; sessions keep their connection instead.
+        self._write_engine = sa.create_engine("sqlite://", creator=lambda: self.open_file(query_only=False), poolclass=sa.NullPool)
+        self.engine = sa.create_engine("sqlite://", creator=lambda: self.open_file(query_only=True), poolclass=sa.NullPool)
+
+    def _reset(self) -> None:
+        self._turn = FairLock()
+        self._slots = threading.BoundedSemaphore(self._settings.pool_size)
+        self._idle: list[Session] = []
+        self._writer: Session | None = None
+
+    def open_file(self, query_only: bool) -> sqlite3.Connection:
+        """Return a connection with every pragma set; make the folder when it is missing."""
+        self._make_folder()
+        driver = sqlite3.connect(
+            self.path,
+            timeout=self._settings.busy_timeout_seconds,
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=CACHED_STATEMENTS,
+        )
+        try:
+            self._use_wal(driver)
+            for pragma in self._pragmas(query_only):
+                driver.execute(f"pragma {pragma}")
+        except BaseException:
+            driver.close()
+            raise
+        return driver
+
+    def _pragmas(self, query_only: bool) -> tuple[str, ...]:
+        return (
+            f"synchronous={'normal' if self._settings.telemetry else 'full'}",
+            "foreign_keys=on",
+            f"mmap_size={MMAP_BYTES}",
+            f"cache_size=-{CACHE_KIB}",
+            f"journal_size_limit={WAL_LIMIT_BYTES}",
+            "temp_store=memory",
+            f"query_only={'on' if query_only else 'off'}",
+        )
+
+    def _use_wal(self, driver: sqlite3.Connection) -> None:
+        # Changing the journal mode does not wait for other processes by itself.
+        give_up = SYSTEM_CLOCK.monotonic() + self._settings.busy_timeout_seconds
+        pause = threading.Event()
+        while True:
+            try:
+                if driver.execute("pragma journal_mode").fetchone()[0] == "wal" or driver.execute("pragma journal_mode=wal").fetchone()[0] == "wal":
+                    return
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or SYSTEM_CLOCK.monotonic() > give_up:
+                    raise
+                pause.wait(0.01)
+            else:
+                raise StoreError(
+                    f"the database {self.path} cannot use a write-ahead log", hint="keep it on a local disk, not on a network file system"
+                )
+
+    def _make_folder(self) -> None:
+        folder = self.path.parent
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            hint = f"create {folder} and make it writable for this user, or set DATABASE_URL"
+            raise StoreError(f"the folder {folder} of the database cannot be made: {error.strerror}", code="store_folder", hint=hint) from error
+
+    def open(self, writing: bool) -> Session:
+        """Return a session in a new transaction; raise StoreBusyError or the driver's error."""
+        return self._open_writer() if writing else self._open_reader()
+
+    def _open_writer(self) -> Session:
+        if not self._turn.acquire(self._settings.pool_timeout_seconds):
+            raise self._late("the one writer", "keep write transactions short: no network, no file work, no waiting inside the block")
+        try:
+            session = self._writer or Session(self._write_engine.connect(), True, self._generation)
+            self._writer = session
+            session.driver.execute("begin immediate")
+        except BaseException:
+            self._turn.release()
+            raise
+        return session
+
+    def _open_reader(self) -> Session:
+        if not self._slots.acquire(timeout=self._settings.pool_timeout_seconds):
+            raise self._late(f"one of {self._settings.pool_size} readers", "keep read blocks short, or raise RAKIZA_STORE_POOL_SIZE")
+        try:
+            session = self._idle.pop() if self._idle else Session(self.engine.connect(), False, self._generation)
+            session.driver.execute("begin")
+        except BaseException:
+            self._slots.release()
+            raise
+        return session
+
+    def _late(self, what: str, hint: str) -> StoreBusyError:
+        return StoreBusyError(f"waited {self._settings.pool_timeout_seconds:g} s for {what} of {self.path}", hint=hint)
+
+    def commit(self, session: Session) -> None:
+        """Commit; raise the driver's error."""
+        session.commit()
+
+    def release(self, session: Session, broken: bool) -> None:
+        """Take the connection back, or close it when broken or opened before `close`."""
+        gone = broken or session.generation != self._generation or session.connection.invalidated
+        if gone:
+            _close(session)
+        if session.writing:
+            if gone:
+                self._writer = None
+            self._turn.release()
+        else:
+            if not gone:
+                self._idle.append(session)
+            self._slots.release()
+
+    def connect(self) -> sqlite3.Connection:
+        """Return a connection of its own, in autocommit mode."""
+        return self.open_file(query_only=False)
+
+    @contextmanager
+    def migrating(self) -> Iterator[sa.Connection]:
+        """Open the write transaction with foreign keys unchecked until its end, so that tables can be rebuilt."""
+        if not self._turn.acquire(MIGRATION_WAIT_SECONDS):
+            raise self._late("the one writer", "another migration seems to hang")
+        connection = None
+        try:
+            connection = self._write_engine.connect()
+            driver = cast("sqlite3.Connection", connection.connection.driver_connection)
+            driver.execute(f"pragma busy_timeout={int(MIGRATION_WAIT_SECONDS * 1000)}")
+            driver.execute("pragma foreign_keys=off")
+            driver.execute("begin immediate")
+            with connection.begin():
+                yield connection
+                broken = driver.execute("pragma foreign_key_check").fetchone()
+                if broken is not None:
+                    raise MigrationError(f"after the migration a row of {broken[0]} points at a missing row of {broken[2]}")
+        finally:
+            if connection is not None:
+                connection.close()
+            self._turn.release()
+
+    def explain(self, error: BaseException) -> StoreError | None:
+        """Return what to show for an error of the driver, none for a mistake in a statement or a broken constraint."""
+        cause = driver_error(error)
+        name = getattr(cause, "sqlite_errorname", "")
+        if not isinstance(cause, sqlite3.Error) or not name:
+            return None
+        if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+            waited = self._settings.busy_timeout_seconds
+            return StoreBusyError(f"waited {waited:g} s for a writer of another process of {self.path}", hint="end long transactions there")
+        for start, (code, what, hint) in _TROUBLE.items():
+            if name.startswith(start):
+                return StoreError(f"the database {self.path} {what} ({first_line(cause)})", code=code, hint=hint.format(folder=self.path.parent))
+        return None
+
+    def network_file_system(self) -> str | None:
+        """Return the kind of network file system the file lies on, none on a local disk."""
+        found, kind = "", ""
+        with suppress(OSError):
+            target = str(self.path.resolve())
+            for line in Path("/proc/self/mounts").read_text(encoding="utf-8", errors="replace").splitlines():
+                _, mount, name, *_ = line.split(" ")
+                if target.startswith(mount) and len(mount) >= len(found):
+                    found, kind = mount, name
+        return kind if kind.startswith(NETWORK_FILE_SYSTEMS) else None
+
+    def close(self) -> None:
+        """Close every connection not at work; those at work close when they end."""
+        self._generation += 1
+        while self._idle:
+            _close(self._idle.pop())
+        if self._turn.acquire(self._settings.pool_timeout_seconds):
+            writer, self._writer = self._writer, None
+            if writer is not None:
+                _close(writer)
+            self._turn.release()
+
+    def forget(self) -> None:
+        """Keep the parent's connections open and unused: closing one here would end the parent's locks."""
+        self._orphans += self._idle + ([self._writer] if self._writer else [])
+        self._generation += 1
+        self._reset()
+
+
+_TROUBLE = {
+    "SQLITE_FULL": ("store_disk_full", "is full", "free space on the disk of {folder}; nothing was changed"),
+    "SQLITE_READONLY": ("store_read_only", "refuses to be written", "write inside `store.begin()`; make the file and {folder} writable"),
+    "SQLITE_CANTOPEN": ("store_cannot_open", "cannot be opened", "make {folder} and the file readable and writable for this user"),
+    "SQLITE_PERM": ("store_cannot_open", "cannot be opened", "make {folder} and the file readable and writable for this user"),
+    "SQLITE_NOTADB": ("store_not_a_database", "is not an SQLite database", "give another path in DATABASE_URL, or restore a backup"),
+    "SQLITE_CORRUPT": ("store_damaged", "is damaged", "stop the application and restore the latest verified backup"),
+    "SQLITE_PROTOCOL": ("store_file_system", "cannot be locked", "keep it on a local disk, not on a network file system"),
+    "SQLITE_IOERR": ("store_file_system", "cannot be read or written", "look at the disk of {folder}: full, failing, or a network file system?"),
+}
+
+
+def _close(session: Session) -> None:
+    with suppress(sqlite3.Error, sa.exc.SQLAlchemyError):
+        session.connection.close()
