@@ -48,6 +48,7 @@ _MOST_QUANTITY: Final = 1_000_000_000 * QUANTITY_SCALE
 _MOST_PRICE: Final = 1_000_000_000_000 * PRICE_SCALE
 _MOST_AMOUNT: Final = 1_000_000_000_000 * HALALAS
 _TEXT_LENGTH: Final = 32_767
+_LABEL_LENGTH: Final = 40
 _FIELDS_SHOWN: Final = {"mark": "note"}
 _EXACT: Final = QUANTITY_SCALE * PRICE_SCALE
 _RATE_ONLY_WORDS: Final = frozenset({"ro", "r o", "rate only", "rateonly", "سعر فقط", "سعر الوحده فقط", "فئه فقط"})
@@ -147,9 +148,9 @@ class _Builder:
             texts = [cell for cell in row if isinstance(cell, str) and is_filled(cell)]
             label = next((text for text in texts if is_total(text)), "")
             number = self._value_of(row)
-            if number is not None and (label or not texts):
+            if number and (label or not texts):
                 self.totals.add(index, label, number, Sums(), 0)
-            elif texts or number is not None:
+            elif texts and len(label) not in range(1, _LABEL_LENGTH):
                 self.findings.add("ignored_rows", "above_header", index + 1, value=excerpt(_text_of(row)))
 
     def _ignore(self, index: int, code: str) -> None:
@@ -454,11 +455,16 @@ class _Builder:
         ]
         if hidden:
             self.findings.add("warnings", "hidden_columns", self.header.row + 1, None, value=", ".join(hidden))
-        body = self.grid.rows[self.header.row + 1 :]
         for column, text in self.header.texts.items():
-            if column not in self.header.fields and any(is_filled(row[column]) and row[column] != text for row in body):
+            if column not in self.header.fields and self._says_more(column, text):
                 letter = column_letter(column)
                 self.findings.add("warnings", "column_not_imported", self.header.row + 1, letter, value=f"{letter} “{excerpt(text, 40)}”")
+
+    def _says_more(self, column: int, text: str) -> bool:
+        """Tell whether a column holds anything besides its header, repeated, and the codes of the items."""
+        code = self.rows_as.code
+        body = self.grid.rows[self.header.row + 1 :]
+        return any(is_filled(row[column]) and row[column] != text and (code < 0 or row[column] != row[code]) for row in body)
 
     def _warn_about_rows(self) -> None:
         hidden = [item.row for item in self.items if item.row - 1 in self.grid.facts.hidden_rows]

@@ -118,6 +118,18 @@ class Finding(msgspec.Struct, frozen=True):
     message_ar: str
 
 
+class UnreadableWorkbook(ValueError):  # noqa: N818 - it names what the file is
+    """Say why a file cannot be read as a bill at all, and what to do about it."""
+
+    def __init__(self, code: str, message_en: str, message_ar: str, hint_en: str, hint_ar: str) -> None:
+        super().__init__(message_en)
+        self.code = code
+        self.message_en = message_en
+        self.message_ar = message_ar
+        self.hint_en = hint_en
+        self.hint_ar = hint_ar
+
+
 class Findings:
     """Collect findings: every one is counted, the first `SHOWN_FINDINGS` of each list are kept."""
 

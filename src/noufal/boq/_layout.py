@@ -343,7 +343,7 @@ class RowClassifier:
             return described and united
         if united:
             return described or coded or self._has_number(row)
-        return self._has_number(row) and (described or coded) and not self._label(row)
+        return ((self._has_number(row) and (described or coded)) or (described and coded)) and not self._label(row)
 
     def _has_number(self, row: list[Cell]) -> bool:
         return any(isinstance(row[column], int | float) or _reads_as_number(str(row[column])) for column in (self.quantity, self.price))
@@ -370,7 +370,7 @@ class RowClassifier:
 
     def _classify_text(self, row: list[Cell], index: int, filled: list[int]) -> RowKind:
         texts = [column for column in filled if isinstance(row[column], str) and not _reads_as_number(str(row[column]))]
-        valued = any(column in filled for column in self.numbers)
+        valued = any(column in filled and column not in texts for column in self.numbers)
         if not valued and texts and self._spans_row(row, index):
             return "note" if _is_note(str(row[texts[-1]])) else "section"
         if self._label(row):
@@ -378,10 +378,8 @@ class RowClassifier:
         if not texts:
             return "number"
         titled = any(is_filled(row[column]) for column in (self.code, self.description))
-        if is_filled(row[self.amount]) and titled:
-            return "priced_heading"
         if valued:
-            return "other"
+            return "priced_heading" if titled else "other"
         return self._heading(row, texts, filled)
 
     def _heading(self, row: list[Cell], texts: list[int], filled: list[int]) -> RowKind:

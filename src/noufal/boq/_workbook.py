@@ -14,6 +14,8 @@ import msgspec
 import python_calamine
 from lxml import etree
 
+from ._findings import UnreadableWorkbook
+
 Cell: TypeAlias = int | float | str | bool | time | date | datetime | timedelta
 Span: TypeAlias = tuple[int, int]
 
@@ -38,18 +40,6 @@ class Limits(msgspec.Struct, frozen=True):
     rows: int = 200_000
     columns: int = 200
     header_rows: int = 50
-
-
-class UnreadableWorkbook(ValueError):  # noqa: N818 - it names what the file is
-    """Say why a file cannot be read as a bill at all, and what to do about it."""
-
-    def __init__(self, code: str, message_en: str, message_ar: str, hint_en: str, hint_ar: str) -> None:
-        super().__init__(message_en)
-        self.code = code
-        self.message_en = message_en
-        self.message_ar = message_ar
-        self.hint_en = hint_en
-        self.hint_ar = hint_ar
 
 
 _SAVE_AS: Final = ("Open it in Excel and save it as .xlsx.", "افتحه في إكسل واحفظه بصيغة ‎.xlsx.")
