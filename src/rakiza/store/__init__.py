@@ -49,17 +49,20 @@ read from the text, without importing Alembic.
 
 from rakiza._kernel import Migrations
 
-from ._compiled import Compiled
+from ._query import Query
 from .errors import MigrationError, RolledBackError, StoreBusyError, StoreConflictError, StoreError, StoreUnavailableError
+from .migrate import MigrationState, current, differences, migrate
+from .part import part
 from .service import Store, Transaction
 from .settings import StoreSettings
 from .types import BigKey, UtcDateTime, as_utc, metadata, utc_text
 
 __all__ = [
     "BigKey",
-    "Compiled",
     "MigrationError",
+    "MigrationState",
     "Migrations",
+    "Query",
     "RolledBackError",
     "Store",
     "StoreBusyError",
@@ -70,6 +73,10 @@ __all__ = [
     "Transaction",
     "UtcDateTime",
     "as_utc",
+    "current",
+    "differences",
     "metadata",
+    "migrate",
+    "part",
     "utc_text",
 ]

@@ -59,6 +59,10 @@ class Backend(Protocol):
         """Return the error to show for one of the driver's or SQLAlchemy's, none when it is not about the database's state."""
         ...
 
+    def remark(self) -> str | None:
+        """Return what an operator should know about the place of the data."""
+        ...
+
     def close(self) -> None:
         """Close every connection; the next use opens new ones."""
         ...

@@ -107,6 +107,10 @@ class PostgresqlBackend:
             return StoreUnavailableError(f"PostgreSQL at {self.where} cannot be reached ({first_line(cause)})", hint=hint)
         return None
 
+    def remark(self) -> str | None:
+        """Return none."""
+        return None
+
     def close(self) -> None:
         """Close every connection not at work."""
         self.engine.dispose()
@@ -136,5 +140,3 @@ def _drop_if_hung_up(driver: "psycopg.Connection[Any]", _record: object, _fairy:
             driver.pgconn.consume_input()
         if driver.closed or driver.pgconn.status != psycopg.pq.ConnStatus.OK:
             raise sa.exc.DisconnectionError
-
-

@@ -1,6 +1,5 @@
 """SQLite: one writer with `BEGIN IMMEDIATE` behind a fair queue, a bounded set of readers, WAL."""
 
-import logging
 import sqlite3
 import threading
 from collections import deque
@@ -23,7 +22,6 @@ WAL_LIMIT_BYTES = 64 * 1024 * 1024
 CACHED_STATEMENTS = 512
 MIGRATION_WAIT_SECONDS = 600.0
 NETWORK_FILE_SYSTEMS = ("nfs", "cifs", "smb", "9p", "fuse.sshfs", "ceph", "glusterfs", "lustre")
-log = logging.getLogger("rakiza.store")
 
 
 class FairLock:
@@ -239,16 +237,15 @@ class SqliteBackend:
                 return StoreError(f"the database {self.path} {what} ({first_line(cause)})", code=code, hint=hint.format(folder=self.path.parent))
         return None
 
-    def network_file_system(self) -> str | None:
-        """Return the kind of network file system the file lies on, none on a local disk."""
+    def remark(self) -> str | None:
+        """Return a warning when the file lies on a network file system."""
         found, kind = "", ""
         with suppress(OSError):
-            target = str(self.path.resolve())
             for line in Path("/proc/self/mounts").read_text(encoding="utf-8", errors="replace").splitlines():
                 _, mount, name, *_ = line.split(" ")
-                if target.startswith(mount) and len(mount) >= len(found):
+                if self.path.resolve().is_relative_to(mount) and len(mount) >= len(found):
                     found, kind = mount, name
-        return kind if kind.startswith(NETWORK_FILE_SYSTEMS) else None
+        return f"{self.path} lies on a network file system ({kind}): move it to a local disk" if kind.startswith(NETWORK_FILE_SYSTEMS) else None
 
     def close(self) -> None:
         """Close every connection not at work; those at work close when they end."""

@@ -1,0 +1,22 @@
+"""The store as a part."""
+
+from rakiza._kernel import SYSTEM_CLOCK, Check, CheckResult, Context, Part
+
+from .service import Store
+from .settings import StoreSettings
+
+
+def part(settings: StoreSettings, ctx: Context) -> Part:
+    """Build the store: the address of the settings, else the file `<home>/<app>.db`."""
+    url = settings.database_url or f"sqlite:///{(ctx.home / f'{ctx.app_name}.db').absolute()}"
+    store = Store(url, settings, application=ctx.app_name)
+
+    def look() -> CheckResult:
+        begun = SYSTEM_CLOCK.monotonic()
+        store.ping()
+        milliseconds = round((SYSTEM_CLOCK.monotonic() - begun) * 1000, 3)
+        remark = store.remark()
+        return CheckResult("warn" if remark else "pass", milliseconds, "ms", remark)
+
+    check = Check(name="database", fn=look, component_type="datastore")
+    return Part(name="store", service=store, checks=(check,), start=store.ping, stop=store.close)
