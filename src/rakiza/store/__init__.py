@@ -49,7 +49,7 @@ read from the text, without importing Alembic.
 
 from rakiza._kernel import Migrations
 
-from ._query import Query
+from ._compiled import Compiled
 from .errors import MigrationError, RolledBackError, StoreBusyError, StoreConflictError, StoreError, StoreUnavailableError
 from .migrate import MigrationState, current, differences, migrate
 from .part import part
@@ -59,10 +59,10 @@ from .types import BigKey, UtcDateTime, as_utc, metadata, utc_text
 
 __all__ = [
     "BigKey",
+    "Compiled",
     "MigrationError",
     "MigrationState",
     "Migrations",
-    "Query",
     "RolledBackError",
     "Store",
     "StoreBusyError",

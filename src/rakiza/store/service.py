@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeVar, cast
 import sqlalchemy as sa
 
 from ._backends import Backend, Session
-from ._query import Query
+from ._compiled import Compiled
 from .errors import RolledBackError, StoreConflictError, StoreError
 from .settings import StoreSettings
 
@@ -63,21 +63,21 @@ class Transaction:
         """Return the first column of the first row, or none."""
         return self._own().connection.scalar(statement, parameters)
 
-    def rows(self, query: Query, **parameters: object) -> list[tuple[Any, ...]]:
+    def rows(self, query: Compiled, **parameters: object) -> list[tuple[Any, ...]]:
         """Run a compiled statement on the driver's cursor and return its raw tuples, none for a statement without rows."""
         cursor = self._cursor(query, parameters)
         return cursor.fetchall() if cursor.description else []
 
-    def row(self, query: Query, **parameters: object) -> tuple[Any, ...] | None:
+    def row(self, query: Compiled, **parameters: object) -> tuple[Any, ...] | None:
         """Return the first raw tuple, or none."""
         cursor = self._cursor(query, parameters)
         return cast("tuple[Any, ...] | None", cursor.fetchone()) if cursor.description else None
 
-    def run(self, query: Query, **parameters: object) -> int:
+    def run(self, query: Compiled, **parameters: object) -> int:
         """Run a compiled change and return how many rows it touched."""
         return int(self._cursor(query, parameters).rowcount)
 
-    def _cursor(self, query: Query, parameters: dict[str, object]) -> Any:
+    def _cursor(self, query: Compiled, parameters: dict[str, object]) -> Any:
         session = self._own()
         try:
             return session.driver.execute(query.sql, query.bind(parameters))
@@ -127,7 +127,7 @@ class Store:
         self._backend = _backend(parsed, self.settings, application)
         self.dialect: Literal["sqlite", "postgresql"] = "sqlite" if self._backend.name == "sqlite" else "postgresql"
         self.driver_error: type[Exception] = self._backend.engine.dialect.loaded_dbapi.Error
-        self._compiled: dict[tuple[sa.Executable, tuple[str, ...]], Query] = {}
+        self._compiled: dict[tuple[sa.Executable, tuple[str, ...]], Compiled] = {}
         itself = weakref.ref(self)
         os.register_at_fork(after_in_child=lambda: _forget(itself))
 
@@ -144,7 +144,7 @@ class Store:
         """Open a read transaction (one snapshot on SQLite), or join the one this context has open, so that own writes are seen."""
         return _Scope(self, False)
 
-    def compile(self, statement: sa.Executable, *columns: str) -> Query:
+    def compile(self, statement: sa.Executable, *columns: str) -> Compiled:
         """Return the statement's text and parameter order for this engine, made once per statement object.
 
         An insert without values takes the names of its `columns`. Raise ValueError for an IN list whose values are still open.
@@ -153,7 +153,7 @@ class Store:
         if found is None:
             if len(self._compiled) >= MAX_COMPILED:
                 self._compiled.clear()
-            found = self._compiled[statement, columns] = Query(statement, self._backend.engine.dialect, columns or None)
+            found = self._compiled[statement, columns] = Compiled(statement, self._backend.engine.dialect, columns or None)
         return found
 
     @contextmanager
@@ -261,7 +261,7 @@ class Store:
         """Return the StoreError to show for an error of the driver or of SQLAlchemy, or the error itself when it is a programmer's mistake."""
         return self._backend.explain(error) or error
 
-    def wrap(self, error: Exception, query: Query, session: Session) -> Exception:
+    def wrap(self, error: Exception, query: Compiled, session: Session) -> Exception:
         """Return SQLAlchemy's error for one of the driver's, so that callers catch one kind."""
         dialect = self._backend.engine.dialect
         lost = dialect.is_disconnect(cast("Any", error), session.driver, None)

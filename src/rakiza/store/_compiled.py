@@ -6,7 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 
 
-class Query:
+class Compiled:
     """Hold the SQL text of a statement and how its parameters are laid out."""
 
     __slots__ = ("_convert", "_given", "_names", "_positional", "sql")
