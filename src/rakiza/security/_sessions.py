@@ -110,8 +110,8 @@ class Sessions:
         """Use a link up and return the tenant and the key of its user; none when it is used, old or unknown. Of many racing callers one wins."""
         now = self._clock.now()
         fresh = (LINK.c.hash == token_hash(secret), LINK.c.used_at.is_(None), LINK.c.expires_at > now)
-        row = tx.execute(update(LINK).where(*fresh).values(used_at=now).returning(LINK.c.tenant_id, LINK.c.user_id)).one_or_none()
-        return None if row is None else (str(row[0]), int(row[1]))
+        row = tx.execute(update(LINK).where(*fresh).values(used_at=now).returning(LINK.c.tenant_id, LINK.c.user_id)).mappings().one_or_none()
+        return None if row is None else (str(row["tenant_id"]), int(row["user_id"]))
 
     def purge(self) -> int:
         """Delete sessions and links that can never be used again; return how many."""

@@ -232,7 +232,10 @@ class Security:
             if known is not None:
                 return known
         if credentials.api_key is not None:
-            return self._by_key(credentials.api_key) or self._bad_key()
+            operator = self._by_key(credentials.api_key)
+            if operator is None:
+                self._note_bad_key()
+            return operator
         return self._local(credentials)
 
     # -- upkeep
@@ -281,7 +284,7 @@ class Security:
         right = hmac.compare_digest(key.encode("utf-8", "replace"), self._key) if self._key else False
         return self._operator if right else None
 
-    def _bad_key(self) -> None:
+    def _note_bad_key(self) -> None:
         context = current()
         client = context.client if context else ""
         if self._bad_keys.hit(client, self._clock.monotonic()) == 0.0:

@@ -82,7 +82,11 @@ def test_normalising_an_address_twice_changes_nothing(local: str, domain: str) -
     assert normal_email(once) == once
 
 
-@pytest.mark.parametrize("text", ["", "sara", "@example.com", "sara@", "a@b@c", "sa ra@example.com", "sara\u202e@example.com", "sara\u200b@example.com", "a@b\r\nc", "x" * 250 + "@example.com"])
+NO_ADDRESSES = ["", "sara", "@example.com", "sara@", "a@b@c", "sa ra@example.com", "a@b\r\nc", "x" * 250 + "@example.com"]
+NO_ADDRESSES += ["sara\u202e@example.com", "sara\u200b@example.com"]
+
+
+@pytest.mark.parametrize("text", NO_ADDRESSES)
 def test_what_is_no_address_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="e-mail address"):
         normal_email(text)

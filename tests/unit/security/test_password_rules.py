@@ -74,9 +74,8 @@ def test_repeating_a_little_never_makes_a_lot(unit: str, times: int) -> None:
     assert strength(unit * times) < ENOUGH or len(normal_password(unit).casefold()) >= ENOUGH
 
 
-@given(st.integers(min_value=0, max_value=2**32))
-def test_random_passwords_pass(_: int) -> None:
-    assert password_problems(secrets.token_urlsafe(18), 15) == []
+def test_random_passwords_pass() -> None:
+    assert [password_problems(secrets.token_urlsafe(18), 15) for _ in range(200)] == [[]] * 200
 
 
 @given(st.text(max_size=200), st.lists(st.text(max_size=20), max_size=4))

@@ -12,7 +12,11 @@ def read(**environ: str) -> SecuritySettings:
     return SettingsReader(environ=environ, dotenv={}).read(SecuritySettings)
 
 
-@pytest.mark.parametrize("key", ["changeme", "abcdefghijklmnopqrs", "a" * 40, "abcd" * 10, "مفتاح سري طويل جدا للمشغل الوحيد", "has a space in it 1234567890"])
+WEAK = ["changeme", "abcdefghijklmnopqrs", "a" * 40, "abcd" * 10]
+WEAK += ["مفتاح سري طويل جدا للمشغل الوحيد", "has a space in it 1234567890"]
+
+
+@pytest.mark.parametrize("key", WEAK)
 def test_a_weak_operator_key_stops_the_start_and_is_not_shown(key: str) -> None:
     with pytest.raises(SettingsError, match="OPS_API_KEY") as caught:
         read(OPS_API_KEY=key)
@@ -31,7 +35,11 @@ def test_the_environment_names_are_the_documented_ones() -> None:
     assert read().environment == "production"
 
 
-@pytest.mark.parametrize(("name", "value"), [("SESSION_IDLE_MINUTES", "0"), ("PASSWORD_MIN_LENGTH", "4"), ("HASHING_THREADS", "-1"), ("ARGON2_PARALLELISM", "9999")])
+OPEN = [("SESSION_IDLE_MINUTES", "0"), ("PASSWORD_MIN_LENGTH", "4")]
+OPEN += [("HASHING_THREADS", "-1"), ("ARGON2_PARALLELISM", "9999")]
+
+
+@pytest.mark.parametrize(("name", "value"), OPEN)
 def test_values_that_open_the_house_are_refused(name: str, value: str) -> None:
     with pytest.raises(SettingsError):
         read(**{f"RAKIZA_SECURITY_{name}": value})
