@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rakiza.hub import Platform
 
 App = Any  # an ASGI callable
-Sent = list[dict[str, Any]]
+EMAIL = "engineer@example.com"
 WARM_CALLS = 300
 HEADERS = [
     (b"host", b"127.0.0.1:8000"), (b"user-agent", b"Mozilla/5.0 (X11; Linux x86_64)"), (b"accept", b"application/json"),
@@ -130,18 +130,18 @@ def _integrated(home: Path, ratio: float) -> tuple[App, Platform]:
 
 def _signed_in(platform: Platform) -> bytes:
     """Return the cookie of a session opened by a one-time link, the cheapest way in."""
-    from rakiza.security import SESSION_COOKIE
+    from rakiza.security import COOKIE
 
     security = platform.security
-    user = security.create_user("engineer@example.com", "مهندسة الموقع", "admin")
+    user = security.create_user(EMAIL, "مهندسة الموقع", "admin")
     token, _ = security.sign_in_by_link(security.create_link(user))
-    return f"{SESSION_COOKIE}={token}".encode()
+    return f"{COOKIE}={token}".encode()
 
 
-def _scope(cookie: bytes) -> dict[str, Any]:
+def _scope(cookie: bytes, path: str = "/hello") -> dict[str, Any]:
     return {
         "type": "http", "asgi": {"version": "3.0", "spec_version": "2.3"}, "http_version": "1.1", "server": ("127.0.0.1", 8000),
-        "client": ("10.0.0.1", 5555), "scheme": "http", "method": "GET", "root_path": "", "path": "/hello", "raw_path": b"/hello",
+        "client": ("10.0.0.1", 5555), "scheme": "http", "method": "GET", "root_path": "", "path": path, "raw_path": path.encode(),
         "query_string": b"", "headers": [*HEADERS, (b"cookie", cookie)], "state": {},
     }
 
@@ -164,17 +164,25 @@ async def _calls(case: Case, number: int) -> float:
 
 
 async def _prove(case: Case) -> None:
-    sent: Sent = []
+    status, headers, body = await _answer(case, "/hello")
+    if status != 200 or json.loads(body) != applications.GREETING:
+        raise SystemExit(f"{case.name} answered {status} {body!r}")
+    if case.name.startswith("rakiza") and b"x-request-id" not in headers:
+        raise SystemExit(f"{case.name} has no x-request-id")
+    if case.cookie != PLAIN_COOKIE:
+        status, _, body = await _answer(case, "/api/users/me")
+        if status != 200 or json.loads(body)["email"] != EMAIL:
+            raise SystemExit(f"{case.name} is not signed in: {status} {body!r}")
+
+
+async def _answer(case: Case, path: str) -> tuple[int, dict[bytes, bytes], bytes]:
+    sent: list[dict[str, Any]] = []
 
     async def keep(message: dict[str, Any]) -> None:
         sent.append(message)
 
-    await case.app(_scope(case.cookie), _receive, keep)
-    body = b"".join(message.get("body", b"") for message in sent[1:])
-    if sent[0]["status"] != 200 or json.loads(body) != applications.GREETING:
-        raise SystemExit(f"{case.name} answered {sent[0]['status']} {body!r}")
-    if case.name.startswith("rakiza") and b"x-request-id" not in dict(sent[0]["headers"]):
-        raise SystemExit(f"{case.name} has no x-request-id")
+    await case.app(_scope(case.cookie, path), _receive, keep)
+    return sent[0]["status"], dict(sent[0]["headers"]), b"".join(message.get("body", b"") for message in sent[1:])
 
 
 def _table(figures: dict[str, list[float]]) -> str:

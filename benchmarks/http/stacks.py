@@ -6,6 +6,7 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from benchmarks.http.applications import PROOF
 from benchmarks.http.peers_environment import NODE_FOLDER, PEERS, peer_packages, peer_python
 
 HERE = Path(__file__).parent
@@ -39,7 +40,7 @@ def environment(stack: Stack, folder: Path, proof_limit: int | None = None) -> d
     limit, ratio = proof_limit or UNLIMITED, "1" if proof_limit else stack.sample_ratio
     common = {"PYTHONPATH": f"{ROOT}:{ROOT / 'src'}", "PYTHONUNBUFFERED": "1"}
     if proof_limit:
-        common["OTEL_BSP_SCHEDULE_DELAY"] = "200"
+        common |= {"OTEL_BSP_SCHEDULE_DELAY": "200", PROOF: "1"}
     if stack.kind == "ours":
         return common | _ours(folder, limit, ratio)
     if stack.kind == "peer":
@@ -52,7 +53,7 @@ def environment(stack: Stack, folder: Path, proof_limit: int | None = None) -> d
 def _ours(folder: Path, limit: int, ratio: str) -> dict[str, str]:
     return {
         "APP_ENV": "production", "OPS_API_KEY": OPERATOR_KEY, "LOG_DIR": str(folder), "LOG_MAX_BYTES": str(LOG_BYTES),
-        "DATABASE_URL": f"sqlite:///{folder}/bench.db", "BACKUP_DIR": str(folder / "backups"),
+        "DATABASE_URL": f"sqlite:///{folder}/bench.db",
         "RAKIZA_TELEMETRY_SAMPLE_RATIO": ratio, "RAKIZA_WEB_RATE_LIMIT_PER_MINUTE": str(limit),
     }
 
