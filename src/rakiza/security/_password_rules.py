@@ -25,7 +25,7 @@ saudi arabia riyadh jeddah mecca makkah madina medina dammam khobar kuwait dubai
 mohammed mohammad muhammad mohamed ahmed ahmad abdullah abdallah abdulrahman khalid khaled omar ali hassan hussein fatima
 bismillah allah alhamdulillah inshallah mashallah habibi
 محمد احمد أحمد عبدالله عبدالرحمن خالد عمر علي حسن حسين فاطمة نورة سارة سعود فهد سلطان
-بسم الله الرحمن الرحيم الحمدلله ماشاءالله حبيبي كلمة السر كلمةالسر المرور كلمةالمرور مرحبا اهلا
+بسم الله الرحمن الرحيم الحمدلله ماشاءالله حبيبي صلى عليه وسلم السلام عليكم كلمة السر كلمةالسر المرور كلمةالمرور مرحبا اهلا
 السعودية الرياض جدة مكة المدينة الدمام مصر القاهرة الكويت دبي قطر شركة مقاولات مشروع مدير مهندس
 """
 _COMMON = frozenset(_WORDS.split())
@@ -47,8 +47,8 @@ def normal_password(text: str) -> str:
 
 def password_problems(password: str, min_length: int, context: Iterable[str] = (), field: str = "new") -> list[PasswordProblem]:
     """Return what is wrong with a new password; `context` are words an attacker tries first (product, name, e-mail)."""
-    password = normal_password(password)
-    if len(password) < min_length:
+    typed, password = len(password), normal_password(password)
+    if min(typed, len(password)) < min_length:  # one sign such as ﷺ becomes eighteen letters
         english = f"use at least {min_length} characters; a few words in a row are good"
         return [PasswordProblem("too_short", english, f"استخدم {min_length} حرفا على الأقل؛ بضع كلمات متتالية خيار جيد", field)]
     if len(password) > MAX_LENGTH:

@@ -76,7 +76,7 @@ class Sessions:
             "seen_at": now,
             "expires_at": now + self._absolute,
             "ip": visit.ip[:MAX_IP],
-            "device": visit.device[:MAX_DEVICE],
+            "device": "".join(sign for sign in visit.device[:MAX_DEVICE] if sign.isprintable()),
             "via": visit.via,
         }
         tx.execute(insert(SESSION).values(**row))

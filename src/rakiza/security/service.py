@@ -10,9 +10,10 @@ from contextvars import Context as Variables
 from sqlalchemy.exc import IntegrityError
 
 from rakiza._kernel import DEFAULT_TENANT, OPS_READ, SYSTEM_CLOCK, Clock, Credentials, Gcra, Ports, Principal, WorkerPool, current
+from rakiza.errors import UnauthorizedError
 from rakiza.store import Store, Transaction
 
-from ._core import FREE_FAILURES, normal_email, normal_name, well_formed
+from ._core import FREE_FAILURES, client_network, normal_email, normal_name, well_formed
 from ._memory import SessionMemory
 from ._password_rules import password_problems
 from ._passwords import Passwords
@@ -58,7 +59,7 @@ class Security:
         self._users, self._sessions = Users(store, clock), Sessions(store, settings, clock)
         self._memory = SessionMemory(settings.session_cache_seconds, settings.session_cache_entries, clock)
         self._throttle = Throttle(settings.login_per_account_per_minute, settings.login_per_ip_per_minute, clock)
-        self._bad_keys = Gcra(1, 60.0)
+        self._seldom = Gcra(1, 60.0)
         self._touching: set[str] = set()
         self._touching_lock = threading.Lock()
         self._key = settings.ops_api_key.encode()
@@ -183,7 +184,7 @@ class Security:
 
     def sign_out(self, token: str) -> None:
         """End the session of a token; an unknown one is no error."""
-        if not well_formed(token):
+        if not well_formed(token) or self._sessions.find(token) is None:  # garbage must not take the one writer
             return
         with self._store.begin() as tx:
             self._sessions.end(tx, token)
@@ -200,11 +201,11 @@ class Security:
         """Change one's own password and return the token of the renewed session; every other one ends.
 
         The current password is not asked for in a session opened by a one-time link.
-        Raise WrongPasswordError, WeakPasswordError, TooManyAttemptsError or BadCredentialsError (no such session).
+        Raise WrongPasswordError, WeakPasswordError, TooManyAttemptsError or UnauthorizedError (no such session).
         """
         found = self._sessions.find(token) if well_formed(token) else None
         if found is None:
-            raise BadCredentialsError
+            raise UnauthorizedError("sign in first")
         account = self._account(found.tenant, found.user_key)
         if found.via != "link":
             self._confirm(account, current_password or "", ip)
@@ -286,9 +287,7 @@ class Security:
 
     def _note_bad_key(self) -> None:
         context = current()
-        client = context.client if context else ""
-        if self._bad_keys.hit(client, self._clock.monotonic()) == 0.0:
-            self._ports.audit.record("authn_login_fail", "authenticate", "api_key", {"via": "api_key"})
+        self._audit_seldom("authn_login_fail", "api_key", context.client if context else "", {"via": "api_key"})
 
     def _local(self, credentials: Credentials) -> Principal | None:
         return self._reader if credentials.local and not credentials.writes else None
@@ -296,7 +295,7 @@ class Security:
     def _admit(self, key: str, ip: str) -> None:
         wait = self._throttle.wait(key, ip)
         if wait:
-            self._ports.audit.record("excess_rate_limit_exceeded", "sign_in", "session", {"wait_seconds": round(wait)})
+            self._audit_seldom("excess_rate_limit_exceeded", "session", client_network(ip), {"wait_seconds": round(wait)})
             raise TooManyAttemptsError(wait)
 
     def _failed(self, key: str, account: Account | None) -> BadCredentialsError:
@@ -366,6 +365,11 @@ class Security:
         # Within a request the caller is known to the audit port; at sign-in the user acts on his own account.
         acting = user.id if user and event.startswith("authn_login") else None
         self._ports.audit.record(event, action, resource, details, user_id=acting)
+
+    def _audit_seldom(self, event: str, resource: str, client: str, details: Mapping[str, object]) -> None:
+        """Record what a caller can repeat at no cost once a minute for each caller."""
+        if self._seldom.hit((event, client), self._clock.monotonic()) == 0.0:
+            self._ports.audit.record(event, "authenticate", resource, details)
 
 
 def _tenant() -> str:

@@ -52,6 +52,14 @@ def test_a_user_signs_in_by_any_spelling_of_the_address(security: Security, sara
     assert security.recall(Credentials(session=session)) == who
 
 
+def test_what_a_browser_says_of_itself_is_kept_short_and_printable(security: Security, sara: User, store: Store) -> None:
+    security.sign_in("sara@example.com", PASSWORD, "203.0.113.5", "Fire\x00fox\n" + "x" * 5000)
+    with store.read() as tx:
+        (device,) = tx.execute(sa.select(SESSION.c.device)).one()
+    assert device.startswith("Firefoxxx")
+    assert len(device) <= 200
+
+
 def test_the_password_has_one_spelling(security: Security, sara: User) -> None:
     security.set_password(sara, "ｇｒｅｅｎ curtains of café Rim")
     assert enters(security, "green curtains of cafe\u0301 Rim")
@@ -149,6 +157,7 @@ def test_signing_out_is_seen_at_once(security: Security, sara: User) -> None:
     assert not known(security, one)
     assert known(security, two)
     security.sign_out(one)
+    security.sign_out(token())
     security.sign_out("no token")
 
 

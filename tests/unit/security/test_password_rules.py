@@ -58,6 +58,7 @@ def test_what_is_tried_first_is_refused(password: str) -> None:
 def test_length_is_counted_in_characters_not_bytes() -> None:
     assert codes("سبعة جمال تعبر"[:14]) == ["too_short"]
     assert codes("قصيرة") == ["too_short"]
+    assert codes("ﷺ") == codes("ﷺﷺ") == ["too_short"]
     assert codes("words of mine " * 90) == ["too_long"]
     assert codes("a long phrase may have more than sixty four characters and that is welcome here") == []
 
