@@ -18,6 +18,8 @@ from ._numbers import BASIS_POINTS, HALALAS, PRICE_SCALE, QUANTITY_SCALE, vat_am
 Language: TypeAlias = Literal["ar", "en"]
 
 PROGRESS_SCALE: Final = 1_000_000
+# Writing a formula costs as much as three numbers; a sheet longer than this is read by programs, not edited by hand.
+FORMULA_LINES: Final = 20_000
 _SHEET_NAME_LENGTH: Final = 31
 _FORBIDDEN_IN_SHEET_NAME: Final = dict.fromkeys(map(ord, "[]:*?/\\"), " ")
 _TEXTS: Final[dict[Language, dict[str, str]]] = {
@@ -65,7 +67,8 @@ _FORMATS: Final = {
     "header": {"bold": True, "bg_color": "#DDE5EC", "border": 1, "text_wrap": True, "valign": "vcenter", "align": "center"},
     "section": {"bold": True, "bg_color": "#F1F4F7", "valign": "vcenter", "text_wrap": True},
     "text": {"text_wrap": True, "valign": "top", "num_format": "@"},
-    "quantity": {"num_format": "#,##0.######", "valign": "top"},
+    "whole": {"num_format": "#,##0", "valign": "top"},
+    "quantity": {"num_format": "#,##0.0#####", "valign": "top"},
     "price": {"num_format": "#,##0.00##", "valign": "top"},
     "amount": {"num_format": "#,##0.00", "valign": "top"},
     "progress": {"num_format": "0.00##%", "valign": "top"},
@@ -114,6 +117,7 @@ def write_bill(
     book.set_properties({"title": title})
     grouped = _unbroken(lines)
     writer = _Writer(book, sheet_name, language, show_prices=show_prices, with_category=not grouped)
+    writer.live = len(lines) <= FORMULA_LINES
     writer.header(title)
     if grouped:
         writer.sections(names, lines)
@@ -143,6 +147,7 @@ class _Writer:
         self.fields = ["code", "description", "unit", "quantity", *prices, "progress", *category, "note"]
         self.places = {field: column for column, field in enumerate(self.fields)}
         self.row = 0
+        self.live = True
         if language == "ar":
             self.sheet.right_to_left()
 
@@ -182,7 +187,7 @@ class _Writer:
         self._text("description", line.description)
         self._text("unit", line.unit)
         if not line.rate_only:
-            self._number("quantity", line.quantity, QUANTITY_SCALE, "quantity")
+            self._number("quantity", line.quantity, QUANTITY_SCALE, "quantity" if line.quantity % QUANTITY_SCALE else "whole")
         self._prices(line)
         self._number("progress", line.progress, PROGRESS_SCALE, "progress")
         self._text("category", category)
@@ -193,6 +198,9 @@ class _Writer:
         if "amount" not in self.places:
             return
         self._number("unit_price", line.unit_price, PRICE_SCALE, "price")
+        if not self.live:
+            self._number("amount", line.amount, HALALAS, "amount")
+            return
         quantity, price = (f"{chr(65 + self.places[field])}{self.row + 1}" for field in ("quantity", "unit_price"))
         value = line.amount / HALALAS
         self.sheet.write_formula(self.row, self.places["amount"], f"=ROUND({quantity}*{price},2)", self.formats["amount"], value)
