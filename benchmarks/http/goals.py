@@ -67,6 +67,7 @@ GOALS = (
     Goal("req/s / FastAPI usual, Starlette / granian", (GRANIAN, FASTAPI), _times, ">=", 15),
     Goal("req/s / FastAPI usual, kinder, Starlette / granian", (GRANIAN, FASTAPI_KINDER), _times, ">=", 15),
     Goal("req/s / Flask usual, Flask / granian", (FLASK, FLASK_USUAL), _times, ">=", 15),
+    Goal("req/s / Flask usual, kinder, Flask / granian", (FLASK, FLASK_KINDER), _times, ">=", 15),
     Goal("req/s / Flask usual, kinder, Starlette / granian", (GRANIAN, FLASK_KINDER), _times, ">=", 15),
 )
 
