@@ -13,6 +13,8 @@ class Compiled:
 
     def __init__(self, statement: sa.Executable, dialect: sa.Dialect, columns: Sequence[str] | None = None) -> None:
         """Compile; raise ValueError for an IN list whose length is not known yet."""
+        if isinstance(statement, sa.Insert) and not statement.exported_columns:
+            statement = statement.inline()  # else PostgreSQL is asked for the new key
         compiled: Any = statement.compile(dialect=dialect, column_keys=columns)  # type: ignore[attr-defined]
         open_names = {name for name, bind in compiled.binds.items() if bind.required}
         if any(bind.expanding and bind.required for bind in compiled.binds.values()):

@@ -123,7 +123,7 @@ class Store:
         """Keep the address; connections open at first use. `fields` are those of StoreSettings. Raise StoreError for an address that cannot work."""
         self.settings = settings or StoreSettings(**fields)  # type: ignore[arg-type]
         parsed = parse_url(url)
-        self.url = parsed.render_as_string(hide_password=True)
+        self.url = f"sqlite:///{parsed.database}" if parsed.get_backend_name() == "sqlite" else parsed.render_as_string(hide_password=True)
         self._backend = _backend(parsed, self.settings, application)
         self.dialect: Literal["sqlite", "postgresql"] = "sqlite" if self._backend.name == "sqlite" else "postgresql"
         self.driver_error: type[Exception] = self._backend.engine.dialect.loaded_dbapi.Error
@@ -274,10 +274,8 @@ class Store:
 def parse_url(url: str) -> sa.URL:
     """Return the address in SQLAlchemy's form: a plain path is SQLite, `postgres://` is PostgreSQL by psycopg; raise StoreError for others."""
     text = url.strip()
-    if "://" not in text:
-        text = f"sqlite:///{text}"
     try:
-        parsed = sa.make_url(text)
+        parsed = sa.make_url(text) if "://" in text else sa.URL.create("sqlite", database=text)
     except (sa.exc.ArgumentError, ValueError) as error:
         raise StoreError("the database's address cannot be read", code="store_address", hint=_ADDRESS_HINT) from error
     if parsed.get_backend_name() in {"postgres", "postgresql"}:
