@@ -1,5 +1,5 @@
 """The ERP's metadata, shared by its nouns; one version table for all of them."""
 
-from rakiza.store import new_metadata
+from rakiza.store import metadata as named_metadata
 
-metadata = new_metadata()
+metadata = named_metadata()

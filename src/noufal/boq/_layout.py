@@ -189,12 +189,17 @@ def _is_bill(header: Header) -> bool:
 def _assign(grid: Grid, row: int, texts: dict[int, str], possible: dict[int, tuple[tuple[Field, float], ...]]) -> Header:
     keys = {header_key(text) for text in texts.values()}
     platform = bool(keys & _PLATFORM_WORDS) and all(keys & words for words in _PLATFORM_NEEDED)
+    describing = [column for column, fields in possible.items() if any(field == "description" for field, _ in fields)]
     scored = []
     for column, fields in possible.items():
         sample = [line[column] for line in grid.rows[row + 1 : row + 1 + _SAMPLE_ROWS] if column < len(line)]
         content = _Content(sample, texts[column])
         key = header_key(texts[column])
-        scored += [(weight + content.bonus(field) + _platform_bonus(platform, key, field), -column, field) for field, weight in fields]
+        only = 3 if describing == [column] else 0
+        scored += [
+            (weight + content.bonus(field) + _platform_bonus(platform, key, field) + only * (field == "description"), -column, field)
+            for field, weight in fields
+        ]
     fields_of: dict[int, Field] = {}
     taken: set[Field] = set()
     for score, minus_column, field in sorted(scored, reverse=True):

@@ -13,7 +13,7 @@ from rakiza._kernel import current
 from rakiza.errors import AppError, problem
 
 from ._core import PassCore
-from .asgi import App, AsgiPass
+from .asgi import AsgiPass
 
 
 def config(app: Starlette) -> dict[str, object]:
@@ -35,7 +35,7 @@ def install(app: Starlette, core: PassCore, start: Callable[[], None], stop: Cal
     holder: list[AsgiPass] = []
 
     def build_with_pass() -> ASGIApp:
-        outer = AsgiPass(cast("App", build()), core, stop)
+        outer = AsgiPass(build(), core, stop)
         holder.append(outer)
         return cast("ASGIApp", outer)
 

@@ -1,0 +1,94 @@
+"""What every HTTP handler of the ERP shares: the guard, the caller, and errors as problem+json."""
+
+from typing import Any, cast
+
+from litestar import Litestar, Request, Response
+from litestar.connection import ASGIConnection
+from litestar.exceptions import HTTPException
+from litestar.handlers import BaseRouteHandler
+from litestar.handlers.http_handlers import HTTPRouteHandler
+
+from noufal.membership import PROJECT_PERMISSIONS
+from rakiza import Platform
+from rakiza._kernel import PUBLIC, SIGNED_IN, Principal, current
+from rakiza.errors import AppError, BadRequestError, ForbiddenError, NotFoundError, UnauthorizedError, ValidationError, problem, unexpected
+
+PROBLEM_JSON = "application/problem+json"
+PERMISSION = "permission"
+_BY_STATUS: dict[int, type[AppError]] = {400: BadRequestError, 404: NotFoundError}
+
+
+def caller() -> Principal:
+    """Return who calls; raise UnauthorizedError outside a signed-in request."""
+    context = current()
+    if context is None or context.principal is None:
+        raise UnauthorizedError("sign in first", hint="sign in at /sign-in")
+    return context.principal
+
+
+def guard(_: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+    """Let a request through only with the permission its route declares; those of a project are judged where the project is known."""
+    permission = handler.opt[PERMISSION]
+    if permission == PUBLIC:
+        return
+    principal = caller()
+    if permission not in PROJECT_PERMISSIONS and not principal.may(permission):
+        raise ForbiddenError(f"this needs the permission {permission}")
+
+
+def check_permissions(app: Litestar) -> None:
+    """Raise ValueError when a route of the ERP declares no permission, or one that does not exist."""
+    known = PROJECT_PERMISSIONS | {PUBLIC, SIGNED_IN, "projects.create"}
+    for route in app.routes:
+        for handler in getattr(route, "route_handlers", ()):
+            if isinstance(handler, HTTPRouteHandler) and handler.opt.get(PERMISSION) not in known and not handler.opt.get("is_options"):
+                if handler.http_methods == {"OPTIONS"}:
+                    continue
+                raise ValueError(f"{sorted(handler.http_methods)} {route.path} declares no known permission; say opt={{'permission': …}}")
+
+
+def problem_response(error: AppError) -> Response[bytes]:
+    """Return the problem+json answer to an expected error."""
+    context = current()
+    return Response(problem(error, context.request_id if context else ""), status_code=error.status, media_type=PROBLEM_JSON, headers=error.headers)
+
+
+def error_handlers(platform: Platform) -> dict[type[Exception], object]:
+    """Return the handlers that answer expected, framework and unforeseen errors."""
+
+    def expected(_: Request[Any, Any, Any], error: AppError) -> Response[bytes]:
+        return problem_response(error)
+
+    def framework(_: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
+        return problem_response(_translated(error))
+
+    def unforeseen(_: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+        platform.errors.capture_exception(error)
+        context = current()
+        return problem_response(unexpected(context.request_id if context else ""))
+
+    return {AppError: expected, HTTPException: framework, Exception: unforeseen}
+
+
+def _translated(error: HTTPException) -> AppError:
+    """Return a framework error in our form; what failed validation becomes a 422 with its fields named."""
+    fields = cast("list[dict[str, str]]", error.extra) if isinstance(error.extra, list) else []
+    if error.status_code == 400 and fields:
+        findings = [_finding(field) for field in fields]
+        return ValidationError("; ".join(f"{one['field']}: {one['message_en']}" for one in findings), errors=findings)
+    kind = _BY_STATUS.get(error.status_code)
+    if kind is not None:
+        return kind(error.detail)
+    return _HttpStatusError(error.status_code, error.detail, dict(error.headers or {}))
+
+
+def _finding(field: dict[str, str]) -> dict[str, str]:
+    return {"field": field.get("key", ""), "message_en": field.get("message", ""), "message_ar": "قيمة غير صحيحة"}
+
+
+class _HttpStatusError(AppError):
+    """Carry a status the tree has no name for (405, 413, 415 …)."""
+
+    def __init__(self, status: int, detail: str, headers: dict[str, str]) -> None:
+        self.status = status  # type: ignore[misc] # one class for every other status
+        super().__init__(detail, code=f"http_{status}", headers=headers)

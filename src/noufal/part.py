@@ -1,0 +1,45 @@
+"""The ERP as a part of the platform: its tables, its pages, its services."""
+
+from pathlib import Path
+
+import msgspec
+
+from noufal.boq import Bills, Importer
+from noufal.membership import GLOBAL_PERMISSIONS
+from noufal.projects import Projects
+from rakiza._kernel import Context, Migrations, Part
+from rakiza.security import Security
+from rakiza.store import Store
+from rakiza.web import static_routes
+
+from .settings import NoufalSettings
+
+STATIC = Path(__file__).parent / "static"
+PAGES = ("/", "/sign-in", "/account", "/projects", "/projects/{rest:path}")
+
+__all__ = ["Erp", "NoufalSettings", "part"]
+
+
+class Erp(msgspec.Struct, frozen=True):
+    """Hold the services of the ERP."""
+
+    settings: NoufalSettings
+    projects: Projects
+    bills: Bills
+    importer: Importer
+
+
+def part(settings: NoufalSettings, ctx: Context) -> Part:
+    """Build the ERP's services, tell security its permissions, and offer its pages."""
+    store, security = ctx.need("store", Store), ctx.need("security", Security)
+    for role, permissions in GLOBAL_PERMISSIONS.items():
+        security.define_role(role, permissions)
+    projects = Projects(store, ctx.clock, ctx.ports.audit)
+    bills = Bills(store, ctx.clock, ctx.ports.audit, projects)
+    return Part(
+        name="noufal",
+        service=Erp(settings, projects, bills, Importer(bills)),
+        needs=("store", "security"),
+        migrations=Migrations("noufal.migrations", "noufal"),
+        routes=static_routes(STATIC, PAGES),
+    )

@@ -1,0 +1,240 @@
+"""Projects: list, create, change; and the one gate every project-bound action goes through."""
+
+from collections.abc import Sequence
+from datetime import date
+from typing import TYPE_CHECKING, cast
+
+import msgspec
+from sqlalchemy import and_, bindparam, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from noufal.boq.tables import section
+from noufal.membership import ALL_PROJECTS, ROLES, role_in_project
+from noufal.membership.tables import member
+from noufal.money import basis_points_text, money_text, parse_scaled, ratio_text, refused
+from rakiza._kernel import Audit, Clock, Principal
+from rakiza.errors import ConflictError, ForbiddenError, NotFoundError
+from rakiza.store import Store, Transaction
+
+from ._core import CODE_PATTERN, check_dates
+from .tables import project
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+MAX_PAGE = 200
+VAT_MAX_BP = 10_000
+
+
+class Project(msgspec.Struct, kw_only=True):
+    """Show a project to one caller; money as decimal text, none where the caller may not see prices."""
+
+    code: str
+    name: str
+    name_en: str | None
+    client: str | None
+    start_date: date | None
+    finish_date: date | None
+    currency: str
+    vat_rate: str
+    version: int
+    items_count: int
+    total_cost: str | None
+    progress: str
+    role: str
+    permissions: list[str]
+    created_at: "datetime"
+    updated_at: "datetime"
+
+
+class ProjectPage(msgspec.Struct):
+    """Hold one page of projects."""
+
+    items: list[Project]
+    next_cursor: str | None
+    total: int
+
+
+class NewProject(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """Describe the project to create."""
+
+    code: str
+    name: str
+    name_en: str | None = None
+    client: str | None = None
+    start_date: date | None = None
+    finish_date: date | None = None
+    currency: str = "SAR"
+    vat_rate: str = "15.00"
+
+
+class ProjectChange(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """Describe a change to a project; what is left out stays."""
+
+    version: int
+    name: str | msgspec.UnsetType = msgspec.UNSET
+    name_en: str | msgspec.UnsetType | None = msgspec.UNSET
+    client: str | msgspec.UnsetType | None = msgspec.UNSET
+    start_date: date | msgspec.UnsetType | None = msgspec.UNSET
+    finish_date: date | msgspec.UnsetType | None = msgspec.UNSET
+    currency: str | msgspec.UnsetType = msgspec.UNSET
+    vat_rate: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class Access(msgspec.Struct, frozen=True):
+    """Say which project a caller may act on, and as what."""
+
+    project_id: int
+    tenant: str
+    code: str
+    role: str
+    vat_rate_bp: int
+    currency: str
+    name: str
+    name_en: str | None
+
+    def may(self, permission: str) -> bool:
+        """Tell whether the caller's role holds `permission`."""
+        return permission in ROLES[self.role]
+
+
+class Projects:
+    """Keep the projects of all tenants; a caller sees only those where they are a member."""
+
+    def __init__(self, store: Store, clock: Clock, audit: Audit) -> None:
+        self._store, self._clock, self._audit = store, clock, audit
+        self._gate = store.compile(
+            select(project.c.id, member.c.role, project.c.vat_rate_bp, project.c.currency, project.c.name, project.c.name_en)
+            .select_from(project.outerjoin(member, and_(member.c.project_id == project.c.id, member.c.user_id == bindparam("user"))))
+            .where(project.c.tenant_id == bindparam("tenant"), project.c.code == bindparam("code"))
+        )
+
+    def access(self, tx: Transaction, caller: Principal, code: str, permission: str) -> Access:
+        """Return the caller's access; raise NotFoundError when the project is none of theirs, ForbiddenError when the role does not allow it."""
+        rows = tx.rows(self._gate, user=caller.user_key, tenant=caller.tenant, code=code)
+        role = role_in_project(caller.may(ALL_PROJECTS), cast("str | None", rows[0][1])) if rows else None
+        if role is None:
+            raise NotFoundError(f"no project {code!r}", message_ar=f"لا يوجد مشروع بالرمز {code}")
+        identity, _, vat, currency, name, name_en = rows[0]
+        if permission not in ROLES[role]:
+            self._audit.record("authz_fail", permission, f"project:{code}", {"role": role})
+            raise ForbiddenError(f"the role {role} may not: {permission}", message_ar="دورك في المشروع لا يسمح بهذا الإجراء")
+        return Access(
+            cast("int", identity), caller.tenant, code, role, cast("int", vat), cast("str", currency), cast("str", name), cast("str | None", name_en)
+        )
+
+    def page(self, caller: Principal, limit: int = 50, cursor: str | None = None) -> ProjectPage:
+        """Return the caller's projects by code."""
+        limit = max(1, min(limit, MAX_PAGE))
+        mine = [project.c.tenant_id == caller.tenant]
+        if not caller.may(ALL_PROJECTS):
+            mine.append(project.c.id.in_(select(member.c.project_id).where(member.c.user_id == caller.user_key)))
+        with self._store.read() as tx:
+            total = tx.scalar(select(func.count()).select_from(project).where(*mine))
+            after = [project.c.code > cursor] if cursor else []
+            codes = tx.execute(select(project.c.code).where(*mine, *after).order_by(project.c.code).limit(limit + 1)).scalars().all()
+            items = self._show(tx, caller, codes[:limit])
+        return ProjectPage(items, codes[limit - 1] if len(codes) > limit else None, cast("int", total))
+
+    def get(self, caller: Principal, code: str) -> Project:
+        """Return one project; raise NotFoundError."""
+        with self._store.read() as tx:
+            self.access(tx, caller, code, "project.read")
+            return self._show(tx, caller, [code])[0]
+
+    def create(self, caller: Principal, new: NewProject) -> Project:
+        """Create a project with the caller as its manager; raise ConflictError for a code in use, ValidationError."""
+        if not CODE_PATTERN.fullmatch(new.code):
+            raise refused("code", "letters, digits, . _ - only, at most 40", "حروف وأرقام و . _ - فقط، بحد أقصى 40")
+        values = self._checked(msgspec.structs.asdict(new))
+        check_dates(new.start_date, new.finish_date)
+        now = self._clock.now()
+        with self._store.begin() as tx:
+            try:
+                row = {"tenant_id": caller.tenant, "created_at": now, "updated_at": now, **values}
+                identity = tx.execute(insert(project).values(row).returning(project.c.id)).scalar_one()
+            except IntegrityError:
+                raise ConflictError(f"there is a project {new.code!r} already", code="code_taken", message_ar="رمز المشروع مستخدم") from None
+            if caller.user_key:
+                own = {"tenant_id": caller.tenant, "project_id": identity, "user_id": caller.user_key, "role": "manager", "created_at": now}
+                tx.execute(insert(member).values(own))
+            shown = self._show(tx, caller, [new.code])[0]
+            tx.after_commit(lambda: self._audit.record("sensitive_create", "CREATE", f"project:{new.code}", {"name": new.name}))
+        return shown
+
+    def change(self, caller: Principal, code: str, change: ProjectChange) -> Project:
+        """Change a project; raise ConflictError with the fresh project when somebody was faster."""
+        given = {key: value for key, value in msgspec.structs.asdict(change).items() if value is not msgspec.UNSET and key != "version"}
+        values = self._checked(given)
+        with self._store.begin() as tx:
+            access = self.access(tx, caller, code, "project.edit")
+            before = tx.execute(select(project).where(project.c.id == access.project_id)).mappings().one()
+            merged = {**before, **values}
+            check_dates(merged["start_date"], merged["finish_date"])
+            done = tx.execute(
+                update(project)
+                .where(project.c.id == access.project_id, project.c.version == change.version)
+                .values(version=project.c.version + 1, updated_at=self._clock.now(), **values)
+            )
+            shown = self._show(tx, caller, [code])[0]
+            if done.rowcount == 0:
+                raise ConflictError("the project was changed meanwhile", extra={"current": shown})
+            difference = {key: [str(before[key]), str(value)] for key, value in values.items() if before[key] != value}
+            tx.after_commit(lambda: self._audit.record("sensitive_update", "UPDATE", f"project:{code}", difference))
+        return shown
+
+    @staticmethod
+    def _checked(values: dict[str, object]) -> dict[str, object]:
+        for field, longest in (("name", 300), ("name_en", 300), ("client", 300), ("currency", 3)):
+            text = values.get(field)
+            if text is None and field in values and field in {"name", "currency"}:
+                raise refused(field, "must not be empty", "لا يمكن أن يكون فارغا")
+            if isinstance(text, str):
+                values[field] = clean = text.strip()
+                if len(clean) > longest or (not clean and field in {"name", "currency"}):
+                    raise refused(field, f"between 1 and {longest} characters", f"بين 1 و{longest} حرف")
+        if "vat_rate" in values:
+            values["vat_rate_bp"] = parse_scaled("vat_rate", str(values.pop("vat_rate")), 100, VAT_MAX_BP)
+        return values
+
+    @staticmethod
+    def _show(tx: Transaction, caller: Principal, codes: Sequence[str]) -> list[Project]:
+        sums = (
+            select(
+                section.c.project_id,
+                func.sum(section.c.items_count).label("items"),
+                func.sum(section.c.amount).label("amount"),
+                func.sum(section.c.earned).label("earned"),
+            )
+            .group_by(section.c.project_id)
+            .where(section.c.project_id.in_(select(project.c.id).where(project.c.tenant_id == caller.tenant, project.c.code.in_(codes))))
+            .subquery()
+        )
+        rows = tx.execute(
+            select(project, member.c.role, sums.c["items"], sums.c.amount, sums.c.earned)
+            .select_from(
+                project.outerjoin(member, and_(member.c.project_id == project.c.id, member.c.user_id == caller.user_key)).outerjoin(
+                    sums, sums.c.project_id == project.c.id
+                )
+            )
+            .where(project.c.tenant_id == caller.tenant, project.c.code.in_(codes))
+            .order_by(project.c.code)
+        ).mappings()
+        return [_shown(dict(row), caller) for row in rows]
+
+
+def _shown(row: dict[str, object], caller: Principal) -> Project:
+    role = role_in_project(caller.may(ALL_PROJECTS), cast("str | None", row["role"])) or "viewer"
+    amount, earned = int(cast("int", row["amount"] or 0)), int(cast("int", row["earned"] or 0))
+    fields = {name: row[name] for name in ("code", "name", "name_en", "client", "start_date", "finish_date", "currency", "version")}
+    return Project(
+        **fields,  # type: ignore[arg-type] # the columns have the fields' types
+        vat_rate=basis_points_text(cast("int", row["vat_rate_bp"])),
+        items_count=int(cast("int", row["items"] or 0)),
+        total_cost=money_text(amount) if "boq.prices" in ROLES[role] else None,
+        progress=ratio_text(earned, amount),
+        role=role,
+        permissions=sorted(ROLES[role]),
+        created_at=cast("datetime", row["created_at"]),
+        updated_at=cast("datetime", row["updated_at"]),
+    )

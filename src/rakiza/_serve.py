@@ -1,0 +1,77 @@
+"""Run an application on uvicorn or granian: one clear line when the port is taken, readiness away first on SIGTERM."""
+
+import asyncio
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from types import FrameType
+
+from rakiza._kernel import SettingsError
+from rakiza.hub import Platform
+
+SERVERS = ("uvicorn", "granian")
+BACKLOG = 2048
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Return a listening socket; raise SettingsError in one line when the address cannot be had."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise SettingsError(f"cannot listen on {host}:{port}: {error.strerror}; stop the other program, or choose another port with --port") from None
+    return listener
+
+
+def serve_uvicorn(app: object, platform: Platform | None, host: str, port: int, on_ready: Callable[[int], None] | None = None) -> None:
+    """Serve until a signal: SIGINT stops at once, SIGTERM fails readiness, waits, then stops; a second signal cuts."""
+    import uvicorn
+
+    listener = bind(host, port)
+
+    class Server(uvicorn.Server):
+        drain: asyncio.Task[None] | None = None
+
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            if self.started and on_ready is not None:
+                on_ready(listener.getsockname()[1])
+
+        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+            if sig == signal.SIGTERM and platform is not None and self.drain is None and not self.should_exit:
+                platform.health.begin_draining()
+                self.drain = asyncio.get_running_loop().create_task(self._stop_after(platform.health.settings.drain_seconds))
+            else:
+                super().handle_exit(sig, frame)
+
+        async def _stop_after(self, seconds: float) -> None:
+            await asyncio.sleep(seconds)
+            self.should_exit = True
+
+    config = uvicorn.Config(
+        app,  # type: ignore[arg-type] # any ASGI callable or import string
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        lifespan="on" if platform else "auto",
+        timeout_graceful_shutdown=30,
+        backlog=BACKLOG,
+        proxy_headers=False,
+    )
+    server = Server(config)
+    server.run(sockets=[listener])
+    if not server.started:
+        sys.exit(3)
+
+
+def serve_granian(target: str, host: str, port: int, *, factory: bool = False) -> None:
+    """Serve an import string on granian with one worker; scale by processes."""
+    from granian import Granian
+    from granian.constants import Interfaces
+
+    bind(host, port).close()
+    Granian(target, address=host, port=port, interface=Interfaces.ASGI, workers=1, factory=factory, log_enabled=False).serve()
