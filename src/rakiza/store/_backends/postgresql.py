@@ -2,7 +2,7 @@
 
 import select
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any, cast
 
 import sqlalchemy as sa
@@ -132,11 +132,9 @@ _TROUBLE: dict[str, tuple[type[StoreError], str, str, str]] = {
 
 
 def _drop_if_hung_up(driver: "psycopg.Connection[Any]", _record: object, _fairy: object) -> None:
-    # An idle connection has nothing to read unless the server closed it: one system call instead of a round trip.
+    # An idle connection has something to read only when the server hung up (or its settings changed, when a new one does no harm):
+    # one system call instead of a round trip.
     poll = select.poll()
     poll.register(driver.fileno(), select.POLLIN | select.POLLHUP)
     if poll.poll(0):
-        with suppress(psycopg.Error):
-            driver.pgconn.consume_input()
-        if driver.closed or driver.pgconn.status != psycopg.pq.ConnStatus.OK:
-            raise sa.exc.DisconnectionError
+        raise sa.exc.DisconnectionError

@@ -1,0 +1,273 @@
+"""The store when processes die, race, or lose their disk or server."""
+
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+import servers
+from rakiza.store import Migrations, Store, StoreError, StoreUnavailableError, current, migrate
+
+Process = Callable[..., servers.Child]
+COUNT = """
+import sys, sqlalchemy as sa
+from rakiza.store import Store
+store = Store(sys.argv[1], busy_timeout_seconds=60.0)
+print("ready")
+for _ in range(int(sys.argv[2])):
+    with store.begin() as tx:
+        held = tx.scalar(sa.text("select held from box" + ("" if store.dialect == "sqlite" else " for update")))
+        tx.execute(sa.text("update box set held = :held"), {"held": held + 1})
+store.close()
+print("done")
+"""
+DIE = """
+import sys, sqlalchemy as sa
+from rakiza.store import Store
+store = Store(sys.argv[1])
+number = 0
+while True:
+    number += 1
+    with store.begin() as tx:
+        tx.execute(sa.text("update box set held = held + 1"))
+        for _ in range(20):
+            tx.execute(sa.text("insert into slip (number) values (:number)"), {"number": number})
+    print("committed", number)
+"""
+MIGRATE = """
+import sys
+from rakiza.store import Migrations, Store, migrate
+store = Store(sys.argv[1])
+print("ready")
+print("was", migrate(store, [Migrations("yard_migrations", "yard")])[0].current)
+store.close()
+"""
+SCRIPT = '''"""Migrate."""
+import time
+import sqlalchemy as sa
+from alembic import op
+revision = "0001"
+down_revision = None
+
+
+def upgrade() -> None:
+    """Create."""
+    op.create_table("yard_crane", sa.Column("name", sa.Text))
+    op.execute("insert into yard_crane values ('رافعة')")
+    print("halfway", flush=True)
+    time.sleep({seconds})
+'''
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def durable_url(request: pytest.FixtureRequest) -> str:
+    """Return the URL of a database that keeps what it committed; once for each kind."""
+    return str(request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "durable_postgres_url"))
+
+
+def make_box(url: str) -> Store:
+    """Return a store with a box that holds 0 and no slips."""
+    store = Store(url)
+    with store.begin() as tx:
+        tx.execute(sa.text("create table box (held bigint not null)"))
+        tx.execute(sa.text("create table slip (number bigint not null)"))
+        tx.execute(sa.text("insert into box values (0)"))
+    return store
+
+
+def test_four_processes_write_without_a_locked_error_and_lose_nothing(database_url: str, python_process: Process) -> None:
+    store = make_box(database_url)
+    children = [python_process(COUNT, database_url, "500") for _ in range(4)]
+    assert [child.finish(timeout_seconds=120)[-1] for child in children] == ["done"] * 4
+    with store.read() as tx:
+        assert tx.scalar(sa.text("select held from box")) == 2000
+    store.close()
+
+
+def test_a_killed_writer_leaves_whole_transactions(durable_url: str, kill9: Callable[..., list[str]]) -> None:
+    store = make_box(durable_url)
+    for round_ in range(3):
+        with store.begin() as tx:
+            tx.execute(sa.text("update box set held = 0"))
+            tx.execute(sa.text("delete from slip"))
+        lines = kill9(DIE, f"committed {7 + round_}", durable_url)
+        seen = int(lines[-1].split()[1])
+        with store.begin() as tx:  # waits until the server has noticed the end of the killed one
+            held, slips = tx.scalar(sa.text("select held from box")), tx.scalar(sa.text("select count(*) from slip"))
+        assert held >= seen
+        assert slips == held * 20
+    store.close()
+
+
+def yard(tmp_path: Path, seconds: float) -> dict[str, str]:
+    """Write the package of one slow migration; return the environment that finds it."""
+    folder = tmp_path / "yard_migrations"
+    folder.mkdir(exist_ok=True)
+    (folder / "__init__.py").touch()
+    (folder / "0001_crane.py").write_text(SCRIPT.format(seconds=seconds))
+    return {"PYTHONPATH": str(tmp_path)}
+
+
+def test_processes_that_start_together_migrate_once(database_url: str, python_process: Process, tmp_path: Path) -> None:
+    env = yard(tmp_path, 0.3)
+    children = [python_process(MIGRATE, database_url, env=env) for _ in range(4)]
+    outputs = [child.finish() for child in children]
+    assert [lines[-1].split()[0] for lines in outputs] == ["was"] * 4
+    assert sum("halfway" in lines for lines in outputs) == 1
+    store = Store(database_url)
+    with store.read() as tx:
+        assert tx.scalar(sa.text("select count(*) from yard_crane")) == 1
+    store.close()
+
+
+def test_a_migration_killed_halfway_is_finished_by_the_next_start(
+    durable_url: str, python_process: Process, kill9: Callable[..., list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    rooms = [Migrations("yard_migrations", "yard")]
+    kill9(MIGRATE, "halfway", durable_url, env=yard(tmp_path, 30))
+    store = Store(durable_url)
+    assert current(store, rooms)[0].current is None
+    yard(tmp_path, 0)
+    migrate(store, rooms)
+    with store.read() as tx:
+        assert tx.scalar(sa.text("select name from yard_crane")) == "رافعة"
+    assert not current(store, rooms)[0].behind
+    store.close()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
+def test_a_full_disk_is_told_and_undone(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)], check=False, capture_output=True).returncode:
+        pytest.skip("this machine does not let a test mount a small disk")
+    try:
+        store = make_box(f"{disk}/قاعدة.db")
+        with pytest.raises(StoreError) as caught, store.begin() as tx:
+            tx.execute(sa.text("insert into slip with recursive n(i) as (select 1 union all select i + 1 from n where i < 500000) select i from n"))
+        assert caught.value.stable_code == "store_disk_full"
+        assert str(disk) in (caught.value.hint or "")
+        with store.read() as tx:
+            assert tx.scalar(sa.text("select count(*) from slip")) == 0
+        store.close()
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def test_a_full_database_is_told_and_the_next_transaction_works(sqlite_url: str) -> None:
+    store = make_box(sqlite_url)
+    with pytest.raises(StoreError) as caught, store.begin() as tx:
+        tx.driver_connection.execute("pragma max_page_count = 8")
+        tx.execute(sa.text("insert into slip with recursive n(i) as (select 1 union all select i + 1 from n where i < 99999) select i from n"))
+    assert caught.value.stable_code == "store_disk_full"
+    with store.begin() as tx:
+        tx.driver_connection.execute("pragma max_page_count = 100000")
+        tx.execute(sa.text("insert into slip values (1)"))
+    store.close()
+
+
+AS_NOBODY = """
+import os, sys, sqlalchemy as sa
+from rakiza.store import Store, StoreError
+import rakiza.store._backends.sqlite
+warm = Store(sys.argv[2]); warm.ping(); warm.close()
+if os.geteuid() == 0:
+    os.setgroups([]); os.setgid(65534); os.setuid(65534)
+try:
+    with Store(sys.argv[1]).begin() as tx:
+        tx.execute(sa.text("create table t (a int)"))
+except StoreError as error:
+    print("told", error.stable_code, "|", error.detail, "|", error.hint)
+"""
+
+
+@pytest.mark.parametrize("kind", ["file", "folder", "missing folder"])
+def test_a_place_that_cannot_be_written_is_named(kind: str, python_process: Process) -> None:
+    folder = servers.run_folder() / f"locked-{kind.replace(' ', '-')}"
+    folder.mkdir()
+    path = folder / "deeper" / "x.db" if kind == "missing folder" else folder / "x.db"
+    if kind == "file":
+        make_box(str(path)).close()
+        path.chmod(0o444)
+    folder.chmod(0o555)
+    line = python_process(AS_NOBODY, str(path), str(servers.run_folder() / f"{folder.name}.db")).wait_for("told")
+    assert line.split()[1] == {"file": "store_read_only", "folder": "store_cannot_open", "missing folder": "store_folder"}[kind]
+    assert str(folder) in line.split("|")[1]
+    assert "writable" in line.split("|")[2]
+
+
+def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "تقرير.pdf"
+    path.write_bytes(b"%PDF-1.7 " * 200)
+    with pytest.raises(StoreError) as caught:
+        Store(str(path)).ping()
+    assert caught.value.stable_code == "store_not_a_database"
+    assert str(path) in caught.value.detail
+    with pytest.raises(StoreError):
+        Store(str(tmp_path)).ping()  # a folder
+
+
+def test_a_stopped_server_is_told_and_its_return_needs_no_help(tmp_path: Path) -> None:
+    try:
+        folder = servers.run_folder() / f"own{os.getpid()}"
+        servers._start_postgres(folder, servers.COMMON)
+    except servers.MissingBinaryError as error:
+        pytest.skip(str(error))
+    control = [str(servers.postgres_binaries() / "pg_ctl"), "-D", str(folder / "data")]
+    store = make_box(servers.Postgres(str(folder)).url("postgres"))
+    with pytest.raises(StoreUnavailableError) as caught, store.begin() as tx:
+        tx.execute(sa.text("update box set held = 1"))
+        servers._as_database_user([*control, "-m", "immediate", "stop"])
+        tx.execute(sa.text("update box set held = 2"))
+    assert (caught.value.status, caught.value.stable_code) == (503, "store_unavailable")
+    with pytest.raises(StoreUnavailableError, match="cannot be reached"):
+        store.ping()
+    servers._as_database_user([*control, "-w", "-o", f"-k {folder} -c listen_addresses=''", "-l", str(folder / "log"), "start"])
+    with store.read() as tx:
+        assert tx.rows(store.compile(sa.select(sa.literal_column("held")).select_from(sa.table("box")))) == [(0,)]
+    servers._as_database_user([*control, "-w", "-m", "fast", "-o", f"-k {folder} -c listen_addresses=''", "-l", str(folder / "log"), "restart"])
+    with store.begin() as tx:  # the idle connection of before died unseen
+        tx.execute(sa.text("update box set held = 3"))
+    store.close()
+    servers._as_database_user([*control, "-m", "immediate", "stop"])
+
+
+def test_the_raw_path_tells_a_lost_server_too(postgres_url: str) -> None:
+    store = make_box(postgres_url)
+    query = store.compile(sa.select(sa.literal_column("held")).select_from(sa.table("box")))
+    killer = Store(postgres_url)
+    with pytest.raises(StoreUnavailableError), store.read() as tx:
+        tx.rows(query)
+        with killer.begin() as other:
+            other.execute(sa.text("select pg_terminate_backend(:pid)"), {"pid": tx.driver_connection.info.backend_pid})
+        tx.rows(query)
+    with store.read() as tx:
+        assert tx.rows(query) == [(0,)]
+    store.close()
+    killer.close()
+
+
+def test_a_forked_child_opens_its_own_connections(database_url: str) -> None:
+    store = make_box(database_url)
+    store.ping()
+    read_end, write_end = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            with store.begin() as tx:
+                tx.execute(sa.text("update box set held = held + 1"))
+            os.write(write_end, b"fine")
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    os.close(write_end)
+    with os.fdopen(read_end, "rb") as answer:
+        assert answer.read() == b"fine"
+    with store.begin() as tx:
+        tx.execute(sa.text("update box set held = held + 1"))
+        assert tx.scalar(sa.text("select held from box")) == 2
+    store.close()
