@@ -1,8 +1,8 @@
 """Projects: list, create, change; and the one gate every project-bound action goes through."""
 
 from collections.abc import Sequence
-from datetime import date
-from typing import TYPE_CHECKING, cast
+from datetime import date, datetime
+from typing import cast
 
 import msgspec
 from sqlalchemy import and_, bindparam, func, insert, select, update
@@ -18,9 +18,6 @@ from rakiza.store import Store, Transaction
 
 from ._core import CODE_PATTERN, check_dates
 from .tables import project
-
-if TYPE_CHECKING:
-    from datetime import datetime
 
 MAX_PAGE = 200
 VAT_MAX_BP = 10_000
@@ -43,8 +40,8 @@ class Project(msgspec.Struct, kw_only=True):
     progress: str
     role: str
     permissions: list[str]
-    created_at: "datetime"
-    updated_at: "datetime"
+    created_at: datetime
+    updated_at: datetime
 
 
 class ProjectPage(msgspec.Struct):
