@@ -8,6 +8,7 @@ WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
+ROOMS = $(filter-out %.migrations,$(subst /,.,$(patsubst src/%/__init__.py,%,$(wildcard src/*/*/__init__.py))))
 COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header $(UPGRADE)
 UV = $(shell command -v uv || echo $(BIN)/uv)
 
@@ -45,8 +46,9 @@ bench: $(VENV)/.dev $(VENV)/.editable ## Measure the HTTP claims against their p
 ui: ui-with-npm ## Build the browser interface when its sources changed
 	@$(MAKE) --no-print-directory ui-with-wheel
 
-docs: $(VENV)/.dev $(VENV)/.editable ## Run every example of the documentation
-	$(BIN)/pytest tests/docs
+docs: $(VENV)/.dev $(VENV)/.editable ## Write the reference of every room to dist/docs
+	rm -rf dist/docs && mkdir -p dist/docs
+	cd dist/docs && $(abspath $(BIN))/python -m pydoc -w rakiza noufal $(ROOMS)
 
 lock: | $(BIN)/python ## Lock the requirements again (UPGRADE=--upgrade takes newer versions)
 	@test -x "$(UV)" || $(PIP) install -q uv
