@@ -44,9 +44,10 @@ class Gcra:
         return len(self._arrival)
 
     def _evict(self, now: float) -> None:
-        live = {key: arrival for key, arrival in self._arrival.items() if arrival > now}
+        # Other threads may add keys meanwhile; the copy is made in one step.
+        live = {key: arrival for key, arrival in list(self._arrival.items()) if arrival > now}
         if len(live) > self._max_keys * 3 // 4:
             # The keys nearest to a full allowance lose least by being forgotten.
-            keep = sorted(live.items(), key=lambda pair: pair[1])[len(live) // 2 :]
+            keep = sorted(live.items(), key=lambda pair: pair[1])[(len(live) + 1) // 2 :]
             live = dict(keep)
         self._arrival = live

@@ -62,8 +62,10 @@ def read_dotenv(path: Path) -> dict[str, str]:
 
 
 def _unquote(value: str) -> str:
-    if len(value) >= 2 and value[0] == value[-1] and value[0] in "\"'":
-        return value[1:-1]
+    if value[:1] in {'"', "'"}:
+        end = value.rfind(value[0])
+        if end > 0 and value[end + 1 :].lstrip()[:1] in {"", "#"}:
+            return value[1:end]
     return value.partition(" #")[0].rstrip()
 
 
@@ -149,8 +151,8 @@ def _decode(kind: type, value: object) -> object:
 
 
 def _masked(field: str, value: object) -> str:
-    secret = any(word in field for word in SECRET_WORDS) and value not in {None, "", False, True} and not isinstance(value, int)
-    return "***" if secret else repr(value)
+    shown = value is None or value == "" or isinstance(value, int) or not any(word in field for word in SECRET_WORDS)
+    return repr(value) if shown else "***"
 
 
 def _unknown(what: str, name: str, known: Iterable[str]) -> str:

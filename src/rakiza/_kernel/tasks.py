@@ -60,32 +60,54 @@ class WorkerPool:
 class LoopThread:
     """Serve coroutines from synchronous code by one event loop in a thread of its own (WSGI hosts)."""
 
+    _loop: asyncio.AbstractEventLoop | None
+    _thread: threading.Thread | None
+
     def __init__(self) -> None:
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._lock = threading.Lock()
+        self._forget()
         os.register_at_fork(after_in_child=self._forget)
 
     def call(self, coroutine: Coroutine[object, object, T], timeout_seconds: float | None = None) -> T:
-        """Run the coroutine on the loop and wait for its result; raise TimeoutError."""
-        return asyncio.run_coroutine_threadsafe(coroutine, self._running()).result(timeout_seconds)
+        """Run the coroutine on the loop and wait for its result; cancel it and raise TimeoutError when it takes too long."""
+        future = asyncio.run_coroutine_threadsafe(coroutine, self._running())
+        try:
+            return future.result(timeout_seconds)
+        except TimeoutError:
+            future.cancel()
+            raise
 
     def _running(self) -> asyncio.AbstractEventLoop:
         with self._lock:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
-                threading.Thread(target=self._loop.run_forever, name="rakiza-loop", daemon=True).start()
+                self._thread = threading.Thread(target=_serve, args=(self._loop,), name="rakiza-loop", daemon=True)
+                self._thread.start()
             return self._loop
 
-    def close(self) -> None:
-        """Stop the loop."""
+    def close(self, timeout_seconds: float = 5.0) -> None:
+        """Cancel what still runs, and end the loop and its thread."""
         with self._lock:
-            loop, self._loop = self._loop, None
-        if loop is not None:
+            loop, thread = self._loop, self._thread
+            self._loop = self._thread = None
+        if loop is not None and thread is not None:
             loop.call_soon_threadsafe(loop.stop)
+            thread.join(timeout_seconds)
 
     def _forget(self) -> None:
         self._loop = None
+        self._thread = None
         self._lock = threading.Lock()
+
+
+def _serve(loop: asyncio.AbstractEventLoop) -> None:
+    loop.run_forever()
+    left = asyncio.all_tasks(loop)
+    for task in left:
+        task.cancel()
+    if left:
+        loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+    loop.run_until_complete(loop.shutdown_asyncgens())
+    loop.close()
 
 
 class _Repeating:

@@ -1,0 +1,109 @@
+"""Ids, clocks, the request context and cookies."""
+
+import os
+import re
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rakiza._kernel import DEFAULT_TENANT, Deadline, FrozenClock, RequestContext, current, span_id, token, trace_id, use_context, uuid7
+from rakiza._kernel.attach import framework_of
+from rakiza._kernel.http import cookie_value
+
+
+def test_uuids_have_version_7_and_sort_by_time() -> None:
+    clock = FrozenClock(datetime(2026, 11, 24, tzinfo=UTC))
+    made = []
+    for _ in range(200):
+        made.append(uuid7(clock))
+        clock.advance(0.001)
+    assert made == sorted(made)
+    assert {(value.version, value.variant) for value in made} == {(7, "specified in RFC 4122")}
+    assert made[0].int >> 80 == int(datetime(2026, 11, 24, tzinfo=UTC).timestamp() * 1000)
+    assert len({uuid7(clock) for _ in range(1000)}) == 1000
+
+
+def test_trace_ids_have_their_width_and_differ() -> None:
+    assert all(re.fullmatch("[0-9a-f]{32}", trace_id()) for _ in range(50))
+    assert all(re.fullmatch("[0-9a-f]{16}", span_id()) for _ in range(50))
+    assert len({trace_id() for _ in range(1000)}) == 1000
+
+
+def test_a_forked_child_makes_other_ids() -> None:
+    read_end, write_end = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(write_end, trace_id().encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    os.close(write_end)
+    with os.fdopen(read_end) as answer:
+        assert answer.read() != trace_id()
+
+
+def test_tokens_have_the_bits_asked_for() -> None:
+    assert len(token(256)) == 43
+    assert re.fullmatch(r"[\w-]+", token())
+
+
+def test_the_context_ends_with_its_block_even_by_an_error() -> None:
+    outer, inner = RequestContext("r1", "t" * 32, "s" * 16, sampled=True), RequestContext("r2", "t" * 32, "s" * 16)
+    assert current() is None
+    with use_context(outer) as seen:
+        assert seen is current() is outer
+        with pytest.raises(KeyError), use_context(inner):
+            assert current() is inner
+            raise KeyError
+        assert current() is outer
+    assert current() is None
+    assert outer.tenant == DEFAULT_TENANT
+    assert outer.traceparent == f"00-{'t' * 32}-{'s' * 16}-01"
+    assert inner.traceparent.endswith("-00")
+    assert outer.deadline is None
+
+
+def test_deadlines() -> None:
+    assert Deadline(0.0).expired
+    assert Deadline(0.0).remaining() == 0.0
+    later = Deadline.after(1000)
+    assert not later.expired
+    assert 0 < later.remaining() <= 1000
+
+
+def test_a_frozen_clock_moves_only_when_told() -> None:
+    clock = FrozenClock()
+    before = clock.now()
+    clock.advance(1.5)
+    assert ((clock.now() - before).total_seconds(), clock.monotonic()) == (1.5, 1.5)
+
+
+NAME = st.text("abcdefg_-", min_size=1, max_size=8)
+VALUE = st.text("abcXYZ019=._~%", max_size=12)
+
+
+@given(st.dictionaries(NAME, VALUE, max_size=6), NAME)
+def test_a_cookie_is_found_by_its_whole_name(cookies: dict[str, str], name: str) -> None:
+    header = "; ".join(f"{key}={value}" for key, value in cookies.items()).encode()
+    assert cookie_value(header, name.encode()) == cookies.get(name)
+
+
+@pytest.mark.parametrize(
+    ("header", "found"),
+    [(b"", None), (b"sid=1", "1"), (b"asid=2;sid=1", "1"), (b"sid", ""), (b"x=sid", None), (b"sid=a; sid=b", "a"), (b" sid=caf\xe9", "café")],
+)
+def test_odd_cookie_headers(header: bytes, found: str | None) -> None:
+    assert cookie_value(header, b"sid") == found
+
+
+def test_applications_are_known_by_their_classes() -> None:
+    flask, starlette, fastapi = pytest.importorskip("flask"), pytest.importorskip("starlette.applications"), pytest.importorskip("fastapi")
+
+    class Own(starlette.Starlette):
+        """Derive, as applications do."""
+
+    assert [framework_of(app) for app in (flask.Flask("x"), Own(), fastapi.FastAPI())] == ["flask", "starlette", "fastapi"]
+    assert framework_of(lambda scope, receive, send: None) == "asgi"
+    with pytest.raises(TypeError, match="cannot integrate int"):
+        framework_of(1)

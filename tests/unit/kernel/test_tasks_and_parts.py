@@ -1,0 +1,131 @@
+"""Threads with owners, and the context parts are built in."""
+
+import asyncio
+import logging
+import os
+import threading
+
+import pytest
+
+from rakiza._kernel import Context, LoopThread, Part, RequestContext, SettingsReader, Supervisor, WorkerPool, current, use_context
+
+CONTEXT = RequestContext("طلب", "t" * 32, "s" * 16)
+
+
+def request_id() -> str | None:
+    """Return the id of the request at hand."""
+    found = current()
+    return found and found.request_id
+
+
+def test_work_in_the_pool_sees_the_callers_context_and_keeps_its_own_changes() -> None:
+    pool = WorkerPool(1)
+
+    async def serve() -> str | None:
+        with use_context(CONTEXT):
+            return await pool.run(request_id)
+
+    assert asyncio.run(serve()) == "طلب"
+    with use_context(CONTEXT):
+        assert pool.submit(request_id).result() == "طلب"
+    assert pool.submit(request_id).result() is None
+    pool.close()
+
+
+def test_the_pool_is_bounded_and_opens_again_after_a_close() -> None:
+    pool = WorkerPool(3)
+    gate = threading.Barrier(3, timeout=10)
+
+    def work(_: int) -> str:
+        gate.wait()
+        return threading.current_thread().name
+
+    assert len({future.result() for future in [pool.submit(work, number) for number in range(9)]}) == 3
+    pool.close()
+    assert pool.submit(lambda: 7).result() == 7
+    pool.close()
+
+
+def test_the_loop_thread_serves_synchronous_code() -> None:
+    loop = LoopThread()
+
+    async def double(value: int) -> int:
+        await asyncio.sleep(0)
+        return value * 2
+
+    assert loop.call(double(21), timeout_seconds=10) == 42
+    with pytest.raises(TimeoutError):
+        loop.call(asyncio.sleep(60), timeout_seconds=0.01)
+    loop.close()
+
+
+def test_a_failing_task_goes_on_and_fills_no_log(caplog: pytest.LogCaptureFixture) -> None:
+    supervisor, enough = Supervisor(), threading.Event()
+    calls: list[int] = []
+
+    def fail() -> None:
+        calls.append(1)
+        if len(calls) >= 9:
+            enough.set()
+        raise ValueError("تعذر")
+
+    with caplog.at_level(logging.ERROR):
+        supervisor.every("failing", 0.001, fail)
+        assert not calls
+        supervisor.start()
+        assert enough.wait(10)
+        supervisor.stop()
+    failures = supervisor.failures()["failing"]
+    assert failures >= 9
+    assert len([record for record in caplog.records if "failing" in record.message]) == failures.bit_length()
+    count = len(calls)
+    supervisor.stop()
+    assert len(calls) == count
+
+
+def test_a_task_added_late_starts_and_a_name_is_used_once() -> None:
+    supervisor, ran = Supervisor(), threading.Event()
+    supervisor.start()
+    supervisor.every("late", 0.001, ran.set)
+    assert ran.wait(10)
+    with pytest.raises(ValueError, match="late"):
+        supervisor.every("late", 1, ran.set)
+    supervisor.stop()
+
+
+def test_tasks_and_pools_live_on_in_a_forked_child() -> None:
+    supervisor, pool = Supervisor(), WorkerPool(1)
+    read_end, write_end = os.pipe()
+    parent = os.getpid()
+    supervisor.every("tick", 0.005, lambda: None if os.getpid() == parent else os.write(write_end, b"t") and None)
+    supervisor.start()
+    assert pool.submit(lambda: 1).result() == 1
+    child = os.fork()
+    if child == 0:
+        try:
+            os.write(write_end, str(pool.submit(lambda: 2).result()).encode())
+            supervisor._tasks["tick"].stop.wait(0.2)
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    os.close(write_end)
+    supervisor.stop()
+    pool.close()
+    with os.fdopen(read_end, "rb") as answer:
+        written = answer.read()
+    assert b"2" in written
+    assert b"t" in written
+
+
+def test_parts_are_added_after_what_they_need() -> None:
+    ctx = Context("noufal", SettingsReader(environ={}, dotenv={}))
+    with pytest.raises(ValueError, match="'jobs' needs store"):
+        ctx.add(Part(name="jobs", service=object(), needs=("store",)))
+    ctx.add(Part(name="store", service="the store"))
+    ctx.add(Part(name="jobs", service=7, needs=("store",)))
+    assert ctx.need("store", str) == "the store"
+    assert ctx.has("jobs")
+    assert not ctx.has("mail")
+    with pytest.raises(ValueError, match="'store' is needed"):
+        ctx.need("store", int)
+    assert set(ctx.ports.absent()) >= {"audit", "authenticator"}
