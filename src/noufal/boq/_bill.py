@@ -7,7 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import BinaryIO, Final, TypeAlias
 
-from ._findings import FIELD_NAMES, Finding, Findings, column_letter, excerpt, money
+from ._findings import FIELD_NAMES, Finding, Findings, UnreadableWorkbook, column_letter, excerpt, money
 from ._layout import (
     Field,
     Header,
@@ -16,6 +16,7 @@ from ._layout import (
     category_title,
     choose_sheet,
     is_filled,
+    is_summary,
     is_total,
     leading_number,
 )
@@ -38,7 +39,7 @@ from ._numbers import (
     vat_amount,
 )
 from ._totals import Sums, Totals
-from ._workbook import Cell, Grid, Limits, UnreadableWorkbook, Workbook, open_workbook
+from ._workbook import Cell, Grid, Limits, Workbook, open_workbook
 
 __all__ = ["Bill", "BillItem", "BillSection", "ColumnUse", "Finding", "Limits", "UnreadableWorkbook", "read_bill"]
 
@@ -49,6 +50,7 @@ _MOST_PRICE: Final = 1_000_000_000_000 * PRICE_SCALE
 _MOST_AMOUNT: Final = 1_000_000_000_000 * HALALAS
 _TEXT_LENGTH: Final = 32_767
 _LABEL_LENGTH: Final = 40
+_HALALA_HEADERS: Final = frozenset({"هلله", "هلل", "هللات", "halala", "halalas"})
 _FIELDS_SHOWN: Final = {"mark": "note"}
 _EXACT: Final = QUANTITY_SCALE * PRICE_SCALE
 _RATE_ONLY_WORDS: Final = frozenset({"ro", "r o", "rate only", "rateonly", "سعر فقط", "سعر الوحده فقط", "فئه فقط"})
@@ -97,6 +99,7 @@ class _Builder:
         self.states_totals = False
         self.computed_totals = 0
         self.has_headings = False
+        self.in_summary = False
 
     # -- the rows in order
 
@@ -106,20 +109,35 @@ class _Builder:
             row.append("")
         kinds = self._classify()
         self._read_title_rows()
-        last_item = max((index for index, kind in kinds if kind == "item"), default=-1)
+        last_item = max((index for index, kind in kinds if kind in {"item", "priced"}), default=-1)
         for index, kind in kinds:
-            if kind == "item":
-                self._read_item(index, self.grid.rows[index])
-            elif kind in {"section", "heading"}:
-                self._read_heading(index, after_items=index > last_item)
-            elif kind in {"subtotal", "number"}:
-                self._read_total(index)
-            elif kind in {"note", "other"}:
-                self._ignore(index, "note_row" if kind == "note" else "not_an_item")
+            self._read_row(index, kind, after_items=index > last_item)
         self._drop_pending()
         self._check_codes()
         if not self.items and not self.findings.counts["errors"]:
             self.findings.add("errors", "no_items", self.header.row + 1)
+
+    def _read_row(self, index: int, kind: RowKind, *, after_items: bool) -> None:
+        row = self.grid.rows[index]
+        if kind == "item":
+            self.in_summary = False
+            self._read_item(index, row)
+        elif kind == "priced":
+            (self._read_total if self._is_sum(index, row) else self._read_item)(index, row)
+        elif kind in {"section", "heading"}:
+            self._read_heading(index, after_items=after_items)
+        elif kind in {"subtotal", "number"}:
+            self._read_total(index, row)
+        else:
+            self._ignore(index, "note_row" if kind == "note" else "not_an_item")
+
+    def _is_sum(self, index: int, row: list[Cell]) -> bool:
+        """Tell whether a titled amount repeats a sum: in a summary, or without code and equal to what the rows above give."""
+        if self.in_summary:
+            return True
+        value = self._value_of(row)
+        sums = {self.sums.section, self.sums.since_total, self.sums.net}
+        return value is not None and not self._code_text(index, row) and int(value * HALALAS) in sums
 
     def _classify(self) -> list[tuple[int, RowKind]]:
         classify, start = self.rows_as.classify, self.header.row + 1
@@ -128,6 +146,8 @@ class _Builder:
             kind = classify(row, index)
             if kind not in {"blank", "header"}:
                 kinds.append((index, kind))
+        if any(kind == "section" for _, kind in kinds):
+            kinds = [(index, "note" if kind == "heading" and not self._code_text(index, self.grid.rows[index]) else kind) for index, kind in kinds]
         return [(index, self._settle(position, kinds)) for position, (index, _) in enumerate(kinds)]
 
     def _settle(self, position: int, kinds: list[tuple[int, RowKind]]) -> RowKind:
@@ -141,7 +161,7 @@ class _Builder:
             next_code = self._code_text(following, self.grid.rows[following])
             if next_code.startswith((f"{code}.", f"{code}-", f"{code}/")):
                 return "heading"
-        return "item"
+        return "priced"
 
     def _read_title_rows(self) -> None:
         for index, row in enumerate(self.grid.rows[: self.header.row]):
@@ -164,9 +184,13 @@ class _Builder:
             self._ignore(index, "text_after_items")
             return
         code = self._code_text(index, row)
-        title = clean_text(str(row[self.rows_as.description]))
+        title = clean_text(_plain(row[self.rows_as.description]))
         if not title:
             title, code = next((clean_text(cell) for cell in row if isinstance(cell, str) and is_filled(cell)), code), ""
+        if is_summary(title):
+            self.in_summary = True
+            self._ignore(index, "note_row")
+            return
         self.sums.section = 0
         if self.category >= 0:
             self._drop_pending()
@@ -414,9 +438,9 @@ class _Builder:
         column = column_letter(self.rows_as.amount)
         self.findings.add("differences", "total_mismatch", index + 1, column, computed=money(amount), stated=money_text(stated))
 
-    def _read_total(self, index: int) -> None:
-        row = self.grid.rows[index]
-        label = next((cell for cell in row if isinstance(cell, str) and cell and is_total(cell)), "")
+    def _read_total(self, index: int, row: list[Cell]) -> None:
+        texts = [cell for cell in row if isinstance(cell, str) and cell and not _is_code(cell)]
+        label = next((text for text in texts if is_total(text)), texts[0] if texts else "")
         if value := self._value_of(row):
             self.totals.add(index, clean_text(label), value, self.sums, len(self.items))
 
@@ -445,6 +469,15 @@ class _Builder:
             if column < 0:
                 warn.add("warnings", code, self.header.row + 1)
         self._warn_about_columns()
+        self._refuse_split_amounts()
+
+    def _refuse_split_amounts(self) -> None:
+        """Refuse prices whose halalas stand in a column of their own: they would be lost."""
+        for index in (self.header.row, self.header.row + 1):
+            for column, cell in enumerate(self.grid.rows[index] if index < len(self.grid.rows) else ()):
+                if isinstance(cell, str) and normalise_text(cell) in _HALALA_HEADERS:
+                    self.findings.add("errors", "split_amounts", index + 1, column_letter(column))
+                    return
 
     def _warn_about_columns(self) -> None:
         hidden = [
@@ -536,6 +569,10 @@ def _plain(cell: Cell) -> str:
     if isinstance(cell, float):
         return format(parse_decimal(cell).normalize(), "f")
     return cell if isinstance(cell, str) else str(cell)
+
+
+def _is_code(text: str) -> bool:
+    return not any(char.isalpha() for char in text)
 
 
 def _text_of(row: list[Cell]) -> str:

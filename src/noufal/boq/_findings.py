@@ -40,6 +40,10 @@ MESSAGES: Final[dict[str, tuple[str, str]]] = {
         "لا يوجد سعر وحدة، وقسمة الإجمالي {value} على الكمية تعطي أكثر من 4 منازل عشرية.",
     ),
     "text_too_long": ("The text has {value} characters; the most is {limit}.", "طول النص {value} حرفًا، والحد الأقصى {limit}."),
+    "split_amounts": (
+        "Riyals and halalas stand in two columns. Join them in one column with decimals.",
+        "الريالات والهللات في عمودين. اجمعهما في عمود واحد بكسور عشرية.",
+    ),
     "no_items": ("No items were found under the header.", "لم يُعثر على أي بند تحت صف العناوين."),
     # differences: shown, nothing is blocked
     "total_mismatch": (

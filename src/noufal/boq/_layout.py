@@ -8,12 +8,12 @@ from typing import Final, Literal, TypeAlias
 
 import msgspec
 
-from ._findings import excerpt
+from ._findings import UnreadableWorkbook, excerpt
 from ._numbers import NotANumber, canonical_unit, normalise_text, parse_decimal
-from ._workbook import Cell, Grid, Span, UnreadableWorkbook, Workbook, unreadable
+from ._workbook import Cell, Grid, Span, Workbook, unreadable
 
 Field: TypeAlias = Literal["code", "description", "unit", "quantity", "unit_price", "amount", "category", "note", "mark", "progress", "ignored"]
-RowKind: TypeAlias = Literal["blank", "header", "item", "section", "heading", "priced_heading", "subtotal", "number", "note", "other"]
+RowKind: TypeAlias = Literal["blank", "header", "item", "section", "heading", "priced_heading", "priced", "subtotal", "number", "note", "other"]
 
 _SAMPLE_ROWS: Final = 300
 _HEADER_LENGTH: Final = 60
@@ -100,6 +100,7 @@ _TOTAL: Final = re.compile(
     r"|\b(?:grand|sub|net|gross|page)?[ -]?total\b|\bvat\b|value added tax|(?:carried|brought) (?:forward|to)|^ما قبله|^المنقول|^مرحل",
 )
 _VAT: Final = re.compile(r"^(?:مبلغ |قيمه |اجمالي |ال)?ضريبه|^(?:add )?vat\b|^value added tax")
+_SUMMARY: Final = re.compile(r"(?:^|\s)(?:ال)?(?:ملخص|خلاصه)(?:\s|:|$)|\bsummary\b|^(?:to )?collection\b")
 _NOTE: Final = re.compile(r"^(?:ملاحظ|ملحوظ|تنويه|تنبيه|note\b|notes\b|n\.?b\.?\b|remark|\*)")
 _GRAND: Final = re.compile(r"(?:الكلي|العام|النهائي|للمشروع|الاجماليه|شامل|grand|overall|project|contract|incl|الصافي|excl)")
 
@@ -162,7 +163,7 @@ def find_header(grid: Grid, rows: int) -> Header | HeaderGuess:
     for index, row in enumerate(grid.rows[:rows]):
         texts = {column: cell for column, cell in enumerate(row) if isinstance(cell, str) and cell.strip()}
         possible = {column: header_fields(text) for column, text in texts.items()}
-        found = sorted({field for fields in possible.values() for field, _ in fields})
+        found: list[str] = sorted({field for fields in possible.values() for field, _ in fields})
         if len(found) > len(guess.found) or not guess.texts:
             guess = HeaderGuess(index, list(texts.values()), found)
         if sum(1 for fields in possible.values() if fields) < 3 or (best and _top(possible) <= best.score):
@@ -334,7 +335,7 @@ class RowClassifier:
         filled = [column for column, cell in enumerate(row) if is_filled(cell)]
         if not filled or all(not row[column] for column in filled):
             return "blank"
-        if self._is_header(row, filled) or self._numbers_columns(row, index):
+        if self._is_header(row, filled) or self._continues_header(row, index, filled):
             return "header"
         if self._is_item(row):
             return "item"
@@ -364,11 +365,16 @@ class RowClassifier:
             named += any(name == field for name, _ in header_fields(cell)) or header_key(cell) == header_key(self.header.texts[column])
         return named >= 3 and named * 2 >= len(filled)
 
-    def _numbers_columns(self, row: list[Cell], index: int) -> bool:
+    def _continues_header(self, row: list[Cell], index: int, filled: list[int]) -> bool:
+        """Tell whether the row under the header numbers the columns (1, 2, 3 …) or divides those of numbers (in figures, in words)."""
         if index != self.header.row + 1:
             return False
         values = [str(row[column]).strip().removesuffix(".0") for column in self.header.fields]
-        return values in ([str(number) for number in range(start, start + len(values))] for start in (0, 1))
+        if values in ([str(number) for number in range(start, start + len(values))] for start in (0, 1)):
+            return True
+        texts = all(isinstance(row[column], str) and not _reads_as_number(str(row[column])) for column in filled)
+        first = min(self.numbers)
+        return texts and first <= min(filled) and self.code < first and self.description < first
 
     def _label(self, row: list[Cell]) -> str:
         return next((cell for cell in row if isinstance(cell, str) and cell and is_total(cell)), "")
@@ -412,6 +418,11 @@ def is_filled(cell: Cell) -> bool:
 def is_total(text: str) -> bool:
     """Tell whether a text labels a total, a subtotal or a tax."""
     return len(text) <= _TITLE_LENGTH and _TOTAL.search(normalise_text(text)) is not None
+
+
+def is_summary(text: str) -> bool:
+    """Tell whether a heading announces a summary: totals of sections, not items."""
+    return len(text) <= _TITLE_LENGTH and _SUMMARY.search(normalise_text(text)) is not None
 
 
 def is_vat(text: str) -> bool:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import io
 import re
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from datetime import date, datetime, time, timedelta
 from typing import IO, Final, Literal, TypeAlias
@@ -24,6 +26,7 @@ _COMPOUND_FILE: Final = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _CHUNK_BYTES: Final = 1 << 18
 _RATIO_FLOOR_BYTES: Final = 10_000_000
 _MEMBERS: Final = 10_000
+_ROW_BYTES: Final = 32_000_000
 _TWO_DECIMALS_FORMAT: Final = 2
 _FIXED_DECIMALS: Final = re.compile(r"0\.(0+)(?:_\))?(?:;.*)?")
 _REFERENCE: Final = re.compile(r"[A-Z]{1,3}")
@@ -184,12 +187,9 @@ class _Package:
         if info.flag_bits & 0x1:
             raise unreadable("encrypted")
         # The directory's own size would end the reading early and hide what another reader then unpacks in full.
-        honest = zipfile.ZipInfo(info.filename)
-        for field in ("compress_type", "compress_size", "header_offset", "flag_bits", "orig_filename"):
-            setattr(honest, field, getattr(info, field))
+        honest = copy.copy(info)
         honest.file_size = most
-        vars_without_crc: object = None
-        honest.CRC = vars_without_crc  # type: ignore[assignment]
+        del honest.CRC
         try:
             return self.zip.open(honest)
         except (zipfile.BadZipFile, NotImplementedError, OSError) as error:
@@ -243,9 +243,7 @@ class _Package:
 def _read(stream: IO[bytes]) -> bytes:
     try:
         return stream.read(_CHUNK_BYTES)
-    except (zipfile.BadZipFile, EOFError, OSError, ValueError) as error:
-        raise unreadable("damaged", reason=error) from error
-    except zipfile.zlib.error as error:  # type: ignore[attr-defined]
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError) as error:
         raise unreadable("damaged", reason=error) from error
 
 
@@ -253,8 +251,25 @@ def _safe_parser() -> etree.XMLParser:
     return etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False)
 
 
+class _RowGuard:
+    """Stop a sheet whose single row would fill memory: the parser holds one row at a time."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self.stream = stream
+        self.since_row = 0
+
+    def read(self, size: int = -1) -> bytes:
+        chunk = self.stream.read(size)
+        last = chunk.rfind(b"row")
+        self.since_row = len(chunk) - last if last >= 0 else self.since_row + len(chunk)
+        if self.since_row > _ROW_BYTES:
+            raise unreadable("zip_bomb")
+        return chunk
+
+
 def _iterate(stream: IO[bytes], tags: tuple[str, ...]) -> Iterator[etree._Element]:
-    events = etree.iterparse(stream, events=("end",), tag=tags, resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False)
+    guarded = _RowGuard(stream)
+    events = etree.iterparse(guarded, events=("end",), tag=tags, resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False)
     try:
         for _event, node in events:
             yield node
@@ -264,8 +279,9 @@ def _iterate(stream: IO[bytes], tags: tuple[str, ...]) -> Iterator[etree._Elemen
 
 def _forget(node: etree._Element) -> None:
     node.clear()
-    while node.getprevious() is not None:
-        del node.getparent()[0]
+    parent = node.getparent()
+    while parent is not None and node.getprevious() is not None:
+        del parent[0]
 
 
 def _scan_sheet(stream: IO[bytes], name: str, limits: Limits) -> SheetFacts:

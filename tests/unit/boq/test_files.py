@@ -134,6 +134,13 @@ def test_one_far_cell_costs_no_memory(reference: str) -> None:
     assert refusal(with_member(GOOD, "xl/worksheets/sheet1.xml", sheet)).code in {"too_many_rows", "too_many_columns"}
 
 
+def test_one_endless_row_costs_no_memory() -> None:
+    head = f'<worksheet xmlns="{NAMESPACE}"><sheetData><row r="1">'.encode()
+    body = b"".join(b"<c><v>%d</v></c>" % (number * number) for number in range(2_000_000))
+    tail = b"</row></sheetData></worksheet>"
+    assert refusal(with_member(GOOD, "xl/worksheets/sheet1.xml", head + body + tail)).code == "zip_bomb"
+
+
 def test_a_cell_that_contradicts_its_row_is_refused() -> None:
     sheet = sheet_xml("6", "A1048576")
     assert refusal(with_member(GOOD, "xl/worksheets/sheet1.xml", sheet)).code == "damaged"

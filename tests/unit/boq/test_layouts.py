@@ -243,3 +243,57 @@ def test_many_pages() -> None:
     bill = read_bill(layout_a(lines(100, 7), page=9), "a.xlsx")
     assert len(bill.items) == 100
     assert len(bill.sections) == 7
+
+
+def test_short_repeated_descriptions_with_numbers_are_descriptions() -> None:
+    rows = [[str(number), f"مرحلة {number % 3}", "م³", 1, 1, 1] for number in range(12)]
+    bill = read_bill(table([HEAD, *rows]), "a.xlsx")
+    assert [item.description for item in bill.items] == [row[1] for row in rows]
+
+
+def test_header_of_two_rows() -> None:
+    head = ["م", "بيان الأعمال", "الوحدة", "الكمية", "سعر الوحدة", None, "الإجمالي"]
+    divided = [None, None, None, None, "رقمًا", "كتابة", None]
+    item = ["1", "حفر", "م³", 10, 45, "خمسة وأربعون ريالًا", 450]
+    total_row = [None, None, None, None, None, "الإجمالي", 450]
+    bill = read_bill(table([head, divided, item, total_row], merges=("E1:F1",)), "a.xlsx")
+    assert (bill.net, bill.stated_total) == (45_000, 45_000)
+    assert bill.counts == {"differences": 0, "ignored_rows": 0, "warnings": 0, "errors": 0}
+
+
+def test_halalas_in_a_column_of_their_own_are_refused() -> None:
+    head = ["م", "بيان الأعمال", "الوحدة", "الكمية", "السعر", None]
+    bill = read_bill(table([head, [None, None, None, None, "ريال", "هللة"], ["1", "حفر", "م³", 10, 45, 50]], merges=("E1:F1",)), "a.xlsx")
+    (error,) = bill.errors
+    assert (error.code, error.row, error.column) == ("split_amounts", 2, "F")
+    assert "هللات" in error.message_ar
+
+
+def test_summary_below_the_bill_is_not_imported_twice() -> None:
+    rows = [HEAD, ONE, TWO, ["ملخص المقايسة"], ["1", "أعمال الحفر", None, None, None, 525.63], [None, "الإجمالي", None, None, None, 525.63]]
+    bill = read_bill(table(rows), "a.xlsx")
+    assert [item.code for item in bill.items] == ["1.1", "1.2"]
+    assert (bill.net, bill.stated_total, bill.differences) == (52_563, 52_563, [])
+
+
+def test_heading_with_the_sum_of_its_items() -> None:
+    rows = [HEAD, ["1", "أعمال الحفر", None, None, None, 525.63], ONE, TWO, ["2", "رخصة البلدية", None, None, None, 1000]]
+    bill = read_bill(table(rows), "a.xlsx")
+    assert [section.title for section in bill.sections] == ["أعمال الحفر"]
+    assert [(item.code, item.amount) for item in bill.items] == [("1.1", 45_000), ("1.2", 7_563), ("2", 100_000)]
+    assert codes(bill, "warnings") == ["lump_sum_assumed", "missing_unit"]
+
+
+def test_collection_row_without_label_of_a_total() -> None:
+    bill = read_bill(table([HEAD, ONE, TWO, [None, "ينقل إلى الصفحة التالية", None, None, None, 525.63], ["1.3", *ONE[1:]]]), "a.xlsx")
+    assert len(bill.items) == 3
+    assert bill.net == 97_563
+    assert bill.differences == []
+
+
+def test_notes_between_merged_section_titles() -> None:
+    rows = [HEAD, ["أعمال الحفر"], ONE, [None, "يشمل النقل إلى خارج الموقع"], TWO]
+    bill = read_bill(table(rows, merges=("A2:F2",)), "a.xlsx")
+    assert [section.title for section in bill.sections] == ["أعمال الحفر"]
+    assert [item.section for item in bill.items] == [0, 0]
+    assert codes(bill, "ignored_rows") == ["note_row"]
