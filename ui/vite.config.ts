@@ -14,9 +14,11 @@ export default defineConfig({
     emptyOutDir: true,
     target: 'es2022',
     cssTarget: ['chrome123', 'firefox121', 'safari17.5'],
+    manifest: true,
     sourcemap: false,
     assetsInlineLimit: 0,
-    modulePreload: false,
+    modulePreload: { polyfill: false },
     reportCompressedSize: false,
+    rolldownOptions: { output: { codeSplitting: { groups: [{ name: 'base', test: /node_modules|\/ui\/lib\/(?!components\/Palette)|\/erp\/(session|names|api|pages\.ts)/ }] } } },
   },
 });

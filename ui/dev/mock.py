@@ -1,9 +1,10 @@
 """Serve the built UI and an in-memory stand-in for the ERP's API: three projects, the strict CSP, no dependency.
 
 Run `python ui/dev/mock.py [port]` after `npm run build --prefix ui`. Sign in as demo@noufal.test / demo, or open /sign-in#token=demo.
-An imported file whose name contains "bad" is refused with errors; "conflict" in an item's search box is not needed: PATCH with an old version is 409.
+An imported file whose name contains "bad" has errors and is refused.
 """
 
+import contextlib
 import copy
 import json
 import random
@@ -44,7 +45,7 @@ def make_items(count, seed=7):
         section = at * len(SECTIONS) // count
         rows.append(settle({
             "id": at + 1, "position": at + 1, "code": f"{section + 1}.{at + 1:03d}", "description": rng.choice(WORK), "section": section + 1, "unit": unit,
-            "unit_code": code, "quantity": str(Decimal(rng.randint(1, 400000)) / rng.choice([1, 10, 100])), "unit_price": cents(rng.randint(500, 90000) / 100),
+            "unit_code": code, "quantity": str(Decimal(rng.randint(1, 40000)) / rng.choice([10, 100, 100, 1000])), "unit_price": cents(rng.randint(500, 90000) / 100),
             "progress": str(rng.choice([0, 0, 0, 25, "33.33", 50, 80, 100])), "note": None, "rate_only": False, "version": 1}))
     return rows
 
@@ -193,7 +194,8 @@ class Handler(BaseHTTPRequestHandler):
         for key, value in {"content-type": kind, "content-length": str(len(body)), "x-content-type-options": "nosniff", **headers}.items():
             self.send_header(key.replace("_", "-"), value)
         self.end_headers()
-        self.wfile.write(body)
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            self.wfile.write(body)
 
     def handle_any(self):
         url = urlsplit(self.path)

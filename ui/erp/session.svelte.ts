@@ -1,4 +1,5 @@
 import { asApiError, onUnauthorized, type ApiError } from '../lib/api';
+import { useLanguage } from '../lib/i18n.svelte';
 import { prefs, type Lang } from '../lib/prefs.svelte';
 import { Resource } from '../lib/resource.svelte';
 import { localPath, router } from '../lib/router.svelte';
@@ -56,7 +57,7 @@ class Session {
 
   /** Switch the language here and, quietly, in the account. */
   language(lang: Lang): void {
-    prefs.set({ lang });
+    void useLanguage(lang);
     if (this.me) void api.updateMe({ locale: lang }).then((me) => (this.me = me), asApiError);
   }
 
@@ -84,7 +85,7 @@ class Session {
 
   #enter(me: Me): void {
     this.me = me;
-    if (me.locale && !prefs.chosen) prefs.set({ lang: me.locale });
+    if (me.locale && !prefs.chosen) void useLanguage(me.locale);
     void this.loadProjects();
   }
 

@@ -1,5 +1,4 @@
-import ar from '../messages/ar.json';
-import en from '../messages/en.json';
+import type en from '../messages/en.json';
 import { number } from './format';
 import { prefs, type Lang } from './prefs.svelte';
 
@@ -7,24 +6,46 @@ type Plural = Partial<Record<Intl.LDMLPluralRule, string>> & { other: string };
 type Table = Record<string, string | Plural>;
 export type Key = keyof typeof en;
 
-const tables: Record<Lang, Table> = { ar, en };
+const loaders: Record<Lang, () => Promise<{ default: Table }>> = {
+  ar: () => import('../messages/ar.json'),
+  en: () => import('../messages/en.json'),
+};
 const rules: Record<Lang, Intl.PluralRules> = { ar: new Intl.PluralRules('ar'), en: new Intl.PluralRules('en') };
+let table = $state.raw<Table>({});
+
+export async function loadMessages(lang: Lang): Promise<void> {
+  table = (await loaders[lang]()).default;
+}
+
+/** Show the pages in this language from now on, and remember it. */
+export async function useLanguage(lang: Lang): Promise<void> {
+  try {
+    await loadMessages(lang);
+    prefs.set({ lang });
+  } catch {
+    prefs.set({ lang }); // this page is older than the server's files: a fresh one has them
+    location.reload();
+  }
+}
+
+const ISOLATE = String.fromCodePoint(0x2068);
+const END = String.fromCodePoint(0x2069);
 
 function fill(value: string | number | undefined): string {
   if (typeof value === 'number') return number(value);
-  return value === undefined ? '' : `\u2068${value}\u2069`; // isolated: a Latin name keeps its place in an Arabic sentence
+  return value === undefined ? '' : `${ISOLATE}${value}${END}`; // isolated: a Latin name keeps its place in an Arabic sentence
 }
 
 /** The message in the current language; `n` picks the plural form. */
 export function t(key: Key, values: Record<string, string | number> = {}): string {
-  const entry = tables[prefs.lang][key] ?? key;
+  const entry = table[key] ?? key;
   const text = typeof entry === 'string' ? entry : (entry[rules[prefs.lang].select(Number(values.n))] ?? entry.other);
   return text.replace(/\{(\w+)\}/g, (_, name: string) => fill(values[name]));
 }
 
 /** The message for a key that is only known at run time, or the fallback. */
 export function maybe(key: string, fallback: string): string {
-  return key in tables[prefs.lang] ? t(key as Key) : fallback;
+  return key in table ? t(key as Key) : fallback;
 }
 
 /** The one of two texts of the server that fits the page's language. */

@@ -70,7 +70,8 @@ class Router {
   }
 
   async #popped(): Promise<void> {
-    const index = (history.state as { index?: number } | null)?.index ?? 0;
+    const index = (history.state as { index?: number } | null)?.index;
+    if (index === undefined) return; // only the hash changed
     if (this.#silent) {
       this.#silent = false;
       return;
