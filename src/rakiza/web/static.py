@@ -43,7 +43,11 @@ class StaticFolder:
         if file is None or file.suffix in {".br", ".gz"}:
             raise NotFoundError(f"there is no file {name}")
         chosen, encoding = self._encoded(name, file, request.headers.get(b"accept-encoding", b""))
-        own = [*headers, (b"vary", b"accept-encoding"), (b"content-length", str(chosen.stat().st_size).encode())]
+        try:
+            size = chosen.stat().st_size
+        except OSError:  # the interface was built again under a running server
+            raise NotFoundError(f"the file {name} is gone; load the page again") from None
+        own = [*headers, (b"vary", b"accept-encoding"), (b"content-length", str(size).encode())]
         if encoding:
             own.append((b"content-encoding", encoding))
         kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
