@@ -2,12 +2,18 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import cast
+from typing import TYPE_CHECKING, Any, cast
 
-from litestar import Litestar
+from litestar import Litestar, Request, Response
+
+from rakiza._kernel import current
+from rakiza.errors import AppError, problem
 
 from ._core import PassCore
 from .asgi import App, AsgiPass
+
+if TYPE_CHECKING:
+    from litestar.types import ExceptionHandler
 
 
 def config(app: Litestar) -> dict[str, object]:
@@ -37,4 +43,11 @@ def install(app: Litestar, core: PassCore, start: Callable[[], None], stop: Call
 
 
 def handle_errors(app: Litestar) -> None:
-    """Leave the application's own handlers alone: the pass answers AppErrors that reach it."""
+    """Answer the application's own AppErrors with problem+json, unless it has a handler for them."""
+
+    def answer(_: Request[Any, Any, Any], error: AppError) -> Response[bytes]:
+        context = current()
+        body = problem(error, context.request_id if context else "")
+        return Response(body, status_code=error.status, headers=error.headers, media_type="application/problem+json")
+
+    app.exception_handlers.setdefault(AppError, cast("ExceptionHandler[Exception]", answer))

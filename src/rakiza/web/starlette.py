@@ -29,19 +29,12 @@ def takes(app: Starlette, method: str, path: str) -> bool:
     return any(route.matches(scope)[0] is not Match.NONE for route in app.routes)
 
 
-def install(app: Starlette, core: PassCore, start: Callable[[], None], stop: Callable[[], None]) -> AsgiPass:
-    """Put the pass outside the application's whole middleware stack."""
+def install(app: Starlette, core: PassCore, start: Callable[[], None], stop: Callable[[], None]) -> Starlette:
+    """Put the pass outside the application's whole middleware stack, whenever that is built: middleware and handlers may be added until then."""
     build = app.build_middleware_stack
-    holder: list[AsgiPass] = []
-
-    def build_with_pass() -> ASGIApp:
-        outer = AsgiPass(build(), core, stop)
-        holder.append(outer)
-        return cast("ASGIApp", outer)
-
-    app.build_middleware_stack = build_with_pass  # type: ignore[method-assign] # the stack is built at the first call
-    app.middleware_stack = app.build_middleware_stack()
-    return holder[0]
+    app.build_middleware_stack = lambda: cast("ASGIApp", AsgiPass(build(), core, stop))  # type: ignore[method-assign] # its one caller is the app
+    app.middleware_stack = None
+    return app
 
 
 def handle_errors(app: Starlette) -> None:

@@ -1,0 +1,21 @@
+"""A Litestar application with the platform around it. Run it from this folder: `rakiza serve litestar_app:app`."""
+
+from litestar import Litestar, get
+
+from rakiza import integrate
+from rakiza.errors import NotFoundError
+
+PROJECTS = {"VILLA-01": "فيلا النرجس"}
+
+
+@get("/projects/{code:str}")
+async def project(code: str) -> dict[str, str]:
+    """Answer one project; an unknown code becomes a 404 in problem+json."""
+    if code not in PROJECTS:
+        raise NotFoundError(f"there is no project {code}", message_ar=f"لا يوجد مشروع {code}")
+    return {"code": code, "name": PROJECTS[code]}
+
+
+app = Litestar([project])
+platform = integrate(app)
+platform.setup_error_handlers()
