@@ -13,7 +13,8 @@ AXE = (HERE.parent / "node_modules/axe-core/axe.min.js").read_text()
 PORT = 8173
 BASE = f"http://127.0.0.1:{PORT}"
 SHIFT = """window.__shift = 0; new PerformanceObserver(list => { for (const e of list.getEntries()) if (!e.hadRecentInput) window.__shift += e.value; })
-    .observe({ type: 'layout-shift', buffered: true });"""
+    .observe({ type: 'layout-shift', buffered: true });
+    document.addEventListener('securitypolicyviolation', e => console.error('Content Security Policy: ' + e.violatedDirective + ' ' + e.blockedURI));"""
 PAGES = {
     "projects": "/projects", "overview": "/projects/TOWER-07", "details": "/projects/TOWER-07?tab=details", "boq": "/projects/TOWER-07/boq",
     "boq_search": "/projects/TOWER-07/boq?q=%D8%A8%D8%A7%D8%A8&sort=-total", "boq_empty": "/projects/VILLA-01/boq", "overview_empty": "/projects/VILLA-01",

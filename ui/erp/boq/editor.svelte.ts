@@ -33,7 +33,6 @@ export class Editor {
   conflict = $state.raw<Conflict | null>(null);
   steps = $state.raw<readonly Step[]>([]);
   savedAt = $state.raw<Date | null>(null);
-  undone = $state.raw<Step | null>(null);
   #queues = new Map<number, Promise<void>>();
 
   constructor(
@@ -68,7 +67,6 @@ export class Editor {
     if (!step) return;
     this.steps = this.steps.slice(0, -1);
     const item = this.items().byId(step.id);
-    this.undone = step;
     if (item) void this.save(item, step.field, step.before, true);
     else void this.#undoUnseen(step);
   }
@@ -87,10 +85,13 @@ export class Editor {
   }
 
   async #undoUnseen(step: Step): Promise<void> {
-    const page = await api.items(this.code, { q: step.code, section: '', sort: 'position' }, 0, 500).catch(asApiError);
-    if ('items' in page) {
+    try {
+      const page = await api.items(this.code, { q: step.code, section: '', sort: 'position' }, 0, 500);
       const item = page.items.find((candidate) => candidate.id === step.id);
       if (item) await this.save(item, step.field, step.before, true);
+    } catch (error) {
+      this.#fail(step.id, step.field, asApiError(error));
+      this.steps = [...this.steps, step];
     }
   }
 
@@ -107,8 +108,12 @@ export class Editor {
     } catch (caught) {
       const error = asApiError(caught);
       if (error.status === 409 && error.body.current) this.conflict = { field, mine: value, before, current: error.body.current as Item };
-      else this.failures = new Map(this.failures).set(key(item.id, field), error);
+      else this.#fail(item.id, field, error);
     }
+  }
+
+  #fail(id: number, field: Editable, error: ApiError): void {
+    this.failures = new Map(this.failures).set(key(id, field), error);
   }
 
   #mark(id: number, field: Editable, value: string): void {

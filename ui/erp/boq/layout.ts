@@ -49,6 +49,13 @@ export class Layout {
     return group.row === row ? { kind: 'group', group } : { kind: 'item', index: group.first + row - group.row - 1 };
   }
 
+  /** The row of an item; of its heading when the section is folded. */
+  rowOf(index: number): number {
+    const group = this.groups.findLast((candidate) => candidate.first <= index);
+    if (!group) return index;
+    return group.folded ? group.row : group.row + 1 + index - group.first;
+  }
+
   after(group: Group): Group | undefined {
     return this.groups[this.groups.indexOf(group) + 1];
   }
