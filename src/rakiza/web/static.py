@@ -20,14 +20,21 @@ class StaticFolder:
     """Know the files of one folder; paths from requests are looked up, never joined."""
 
     def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self._files: dict[str, Path] = {}
-        if folder.is_dir():
-            self._files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+        self._page: bytes | None = None
+        self._load()
+
+    def _load(self) -> None:
+        if self._folder.is_dir():
+            self._files = {path.relative_to(self._folder).as_posix(): path for path in sorted(self._folder.rglob("*")) if path.is_file()}
         page = self._files.get("index.html")
         self._page = page.read_bytes() if page else None
 
     def page(self, _: Request) -> Response:
         """Return the one page, its nonce new each time."""
+        if self._page is None:
+            self._load()  # built since the start
         nonce = token(128)
         body = self._page.replace(NONCE, nonce.encode()) if self._page is not None else _MISSING
         headers = [(b"content-security-policy", html_csp(nonce)), (b"cache-control", b"no-store")]
