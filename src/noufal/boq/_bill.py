@@ -252,7 +252,7 @@ class _Builder:
         if self.findings.counts["errors"] > errors:
             return
         self._add_item(index, (section, code, description, unit), quantity, price)
-        if stated is not None:
+        if stated is not None and self.findings.counts["errors"] == errors:
             self._check_line(index, self.items[-1], stated)
 
     def _add_item(self, index: int, head: tuple[int, str, str, str], quantity: int | None, price: int) -> None:
@@ -346,6 +346,7 @@ class _Builder:
 
     def _check_codes(self) -> None:
         self._name_uncoded()
+        self._report_gaps()
         if self._codes_restart():
             for item in self.items:
                 item.code = f"{item.section + 1}-{item.code}"
@@ -356,6 +357,16 @@ class _Builder:
             first = rows.setdefault(item.code, item.row)
             if first != item.row:
                 self._error("duplicate_code", item.row - 1, self.rows_as.code, "code", value=item.code, other=first)
+
+    def _report_gaps(self) -> None:
+        """Report missing serial numbers of a platform's bill, which numbers its items without gaps."""
+        codes = {item.code for item in self.items}
+        if self.header.platform and all(code.isdecimal() for code in codes):
+            numbers = {int(code) for code in codes}
+            missing = [number for number in range(1, min(max(numbers, default=0), len(codes) * 2)) if number not in numbers]
+            if missing:
+                shown = ", ".join(map(str, missing[:20])) + (" …" if len(missing) > 20 else "")
+                self.findings.add("warnings", "serial_gaps", None, column_letter(self.rows_as.code), value=shown)
 
     def _name_uncoded(self) -> None:
         taken = {item.code for item in self.items}
@@ -463,7 +474,7 @@ class _Builder:
         if self.grid.name in self.book.hidden:
             warn.add("warnings", "hidden_sheet")
         if others:
-            warn.add("warnings", "sheets_not_imported", value="، ".join(excerpt(name, 40) for name in others[:20]))
+            warn.add("warnings", "sheets_not_imported", value=", ".join(excerpt(name, 40) for name in others[:20]))
         missing = {"no_code_column": use.code, "no_unit_column": use.unit, "no_price_column": max(use.price, use.amount)}
         for code, column in missing.items():
             if column < 0:

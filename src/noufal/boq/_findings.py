@@ -95,6 +95,7 @@ MESSAGES: Final[dict[str, tuple[str, str]]] = {
         "Excel turned the code into a date ({value}). Format the column as text and correct it.",
         "حوّل إكسل الكود إلى تاريخ ({value}). اجعل تنسيق العمود نصًا وصحّحه.",
     ),
+    "serial_gaps": ("Serial numbers are missing: {value}.", "أرقام تسلسلية ناقصة: {value}."),
     "codes_restart": (
         "Numbering starts again in every section; each code is preceded by its section's number (2-1).",
         "الترقيم يبدأ من جديد في كل قسم، فسُبق كل كود برقم قسمه (2-1).",

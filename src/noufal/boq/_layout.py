@@ -191,15 +191,16 @@ def _assign(grid: Grid, row: int, texts: dict[int, str], possible: dict[int, tup
     keys = {header_key(text) for text in texts.values()}
     platform = bool(keys & _PLATFORM_WORDS) and all(keys & words for words in _PLATFORM_NEEDED)
     describing = [column for column, fields in possible.items() if any(field == "description" for field, _ in fields)]
-    scored = []
+    scored: list[tuple[float, int, Field]] = []
     for column, fields in possible.items():
         sample = [line[column] for line in grid.rows[row + 1 : row + 1 + _SAMPLE_ROWS] if column < len(line)]
         content = _Content(sample, texts[column])
         key = header_key(texts[column])
+        describes = platform and key in _PLATFORM_NEEDED[1] and not content.names_categories()
         only = 3 if describing == [column] else 0
         scored += [
             (weight + content.bonus(field) + _platform_bonus(platform, key, field) + only * (field == "description"), -column, field)
-            for field, weight in fields
+            for field, weight in ((("note", 3.0),) if describes else fields)
         ]
     fields_of: dict[int, Field] = {}
     taken: set[Field] = set()
@@ -245,6 +246,11 @@ class _Content:
         if field == "code":
             return -2 if self.length > 25 else 0.5
         return 0
+
+    def names_categories(self) -> bool:
+        """Tell whether the texts repeat or are numbered, as categories are, or there are none to tell by."""
+        numbered = sum(1 for text in self.texts if _TRAILING_NUMBER.search(text))
+        return numbered * 2 >= len(self.texts) or self._is_category(numbered_only=False)
 
     def _is_category(self, *, numbered_only: bool) -> bool:
         if len(self.texts) < 2:

@@ -192,7 +192,7 @@ class _Package:
         del honest.CRC
         try:
             return self.zip.open(honest)
-        except (zipfile.BadZipFile, NotImplementedError, OSError) as error:
+        except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError) as error:
             raise unreadable("damaged", reason=error) from error
 
     def stream(self, path: str) -> IO[bytes]:
@@ -234,9 +234,9 @@ class _Package:
         formats = {_TWO_DECIMALS_FORMAT: 2}
         for node in root.iter("{*}numFmt"):
             if match := _FIXED_DECIMALS.fullmatch(node.get("formatCode", "")):
-                formats[int(node.get("numFmtId", "0"))] = len(match[1])
+                formats[_integer(node.get("numFmtId"))] = len(match[1])
         styles = root.find("{*}cellXfs")
-        kinds = [int(node.get("numFmtId", "0")) for node in styles] if styles is not None else []
+        kinds = [_integer(node.get("numFmtId")) for node in styles] if styles is not None else []
         return {str(index): formats[kind] for index, kind in enumerate(kinds) if kind in formats}
 
 
@@ -249,6 +249,14 @@ def _read(stream: IO[bytes]) -> bytes:
 
 def _safe_parser() -> etree.XMLParser:
     return etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False)
+
+
+def _integer(text: str | None, default: int = 1) -> int:
+    if text is None:
+        return default
+    if not text.isdecimal() or len(text) > 9:
+        raise unreadable("damaged", reason=text)
+    return int(text)
 
 
 class _RowGuard:
@@ -291,9 +299,9 @@ def _scan_sheet(stream: IO[bytes], name: str, limits: Limits) -> SheetFacts:
     for node in _iterate(stream, ("{*}row", "{*}col")):
         if node.tag.endswith("}col"):
             if node.get("hidden") in {"1", "true"}:
-                facts.hidden_columns.append((int(node.get("min", "1")) - 1, int(node.get("max", "1")) - 1))
+                facts.hidden_columns.append((_integer(node.get("min")) - 1, _integer(node.get("max")) - 1))
             continue
-        row = int(node.get("r") or row + 1)
+        row = _integer(node.get("r"), row + 1)
         if row > limits.rows and len(node):
             raise unreadable("too_many_rows", sheet=name, limit=limits.rows)
         if node.get("hidden") in {"1", "true"}:
@@ -358,7 +366,7 @@ def _scan_styles(stream: IO[bytes], column: int, formats: dict[str, int]) -> dic
                 style = formats.get(cell.get("s", ""))
                 reference = cell.get("r", "")
                 if style is not None and reference and column_index(reference.rstrip("0123456789")) == column:
-                    decimals[int(node.get("r", "0")) - 1] = style
+                    decimals[_integer(node.get("r")) - 1] = style
             _forget(node)
     return decimals
 
@@ -434,7 +442,7 @@ def _decode(data: bytes) -> str:
 def _csv_grid(text: str, name: str, limits: Limits) -> Grid:
     rows: list[list[Cell]] = []
     width = 0
-    for fields in csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text)):
+    for fields in _records(text, _delimiter(text)):
         rows.append([field.removeprefix("'") for field in fields])
         width = max(width, len(fields))
         if len(rows) > limits.rows:
@@ -446,11 +454,18 @@ def _csv_grid(text: str, name: str, limits: Limits) -> Grid:
     return Grid(name, rows, {}, SheetFacts(), width)
 
 
+def _records(text: str, delimiter: str) -> Iterator[list[str]]:
+    try:
+        yield from csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    except csv.Error as error:
+        raise unreadable("damaged", reason=error) from error
+
+
 def _delimiter(text: str) -> str:
     """Return the delimiter that cuts the first lines into the most fields."""
 
     def fields(delimiter: str) -> int:
-        lines = csv.reader(io.StringIO(text[:20_000], newline=""), delimiter=delimiter)
+        lines = _records(text[:20_000], delimiter)
         return sum(len(line) - 1 for line, _ in zip(lines, range(50), strict=False))
 
     return max(",;\t", key=fields)

@@ -177,7 +177,7 @@ def test_the_best_sheet_is_chosen_and_the_others_named() -> None:
     assert read.sheet == "المقايسة"
     (warning,) = read.warnings
     assert warning.code == "sheets_not_imported"
-    assert "غلاف، قديم" in warning.message_ar
+    assert "غلاف, قديم" in warning.message_ar
 
 
 def test_macros_are_said_and_never_run() -> None:

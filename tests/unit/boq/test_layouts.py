@@ -297,3 +297,39 @@ def test_notes_between_merged_section_titles() -> None:
     assert [section.title for section in bill.sections] == ["أعمال الحفر"]
     assert [item.section for item in bill.items] == [0, 0]
     assert codes(bill, "ignored_rows") == ["note_row"]
+
+
+PLATFORM = ["الرقم التسلسلي", "الفئة", "البند", "وصف البند", "المواصفات", "وحدة القياس", "الكمية", "سعر الوحدة", "الإجمالي"]
+
+
+def test_platform_with_categories_in_rows_of_their_own() -> None:
+    rows = [
+        PLATFORM,
+        [None, None, "أعمال الحفر"],
+        ["1", "1", "حفر القواعد", None, "حسب الكود", "م3", 10, 45, 450],
+        [None, None, "أعمال الردم"],
+        ["2", "2", "ردم حول القواعد", None, None, "م3", 10, 45, 450],
+    ]
+    bill = read_bill(table(rows), "a.xlsx")
+    assert bill.layout == "platform"
+    assert [section.title for section in bill.sections] == ["أعمال الحفر", "أعمال الردم"]
+    assert [(item.section, item.description, item.note) for item in bill.items] == [
+        (0, "حفر القواعد", "حسب الكود"),
+        (1, "ردم حول القواعد", None),
+    ]
+    assert bill.counts["ignored_rows"] == 0
+
+
+def test_platform_whose_description_describes() -> None:
+    works = ["توريد وصب خرسانة عادية", "توريد وتركيب بلوك", "دهان الجدران الداخلية", "تركيب أبواب خشبية", "نقل المخلفات"]
+    rows = [[str(n), str(n), f"بند {work}", work, "حسب الكود", "م2", 1, 2, 2] for n, work in enumerate(works, 1)]
+    bill = read_bill(table([PLATFORM, *rows]), "a.xlsx")
+    assert len(bill.sections) == 1
+    assert [item.note for item in bill.items] == [f"{work}\nحسب الكود" for work in works]
+
+
+def test_missing_serial_numbers_of_a_platform_bill_are_said() -> None:
+    rows = [[str(n), str(n), f"بند {n}", f"أعمال {n}", None, "م2", 1, 2, 2] for n in (1, 2, 5, 6)]
+    (warning,) = read_bill(table([PLATFORM, *rows]), "a.xlsx").warnings
+    assert (warning.code, warning.column) == ("serial_gaps", "A")
+    assert "3, 4" in warning.message_ar
