@@ -32,9 +32,9 @@ def earned_amount(amount: int, progress: int) -> int:
     return half_up(amount * progress, MILLION)
 
 
-def tax(amount: int, rate_bp: int) -> int:
-    """Return the halalas of tax on `amount` at `rate_bp` (1/100 per cent)."""
-    return half_up(amount * rate_bp, 10_000)
+def vat_amount(net: int, rate_bp: int) -> int:
+    """Return the halalas of value added tax on `net` at `rate_bp` (1/100 per cent)."""
+    return half_up(net * rate_bp, 10_000)
 
 
 def money_text(halalas: int) -> str:

@@ -3,7 +3,7 @@
 from noufal.boq._model import Bill, BillItem, BillSection
 from noufal.demo import DemoBill, building_bill, villa_bill
 from noufal.membership import GLOBAL_PERMISSIONS
-from noufal.money import tax
+from noufal.money import vat_amount
 from noufal.part import Erp
 from noufal.projects import NewProject
 from rakiza._kernel import Principal
@@ -57,7 +57,7 @@ def _bill(demo: DemoBill) -> Bill:
         for number, line in enumerate(demo.items, 1)
     ]
     sections = [BillSection(number, one.code, one.title) for number, one in enumerate(demo.sections, 1)]
-    vat = tax(demo.net, demo.vat_rate)
+    vat = vat_amount(demo.net, demo.vat_rate)
     return Bill(
         file_name="demo",
         sha256="",

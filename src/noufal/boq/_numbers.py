@@ -8,6 +8,11 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Final
 
+# rounding has one owner; the readers of a bill take it from here
+from noufal.money import half_up as half_up  # noqa: PLC0414
+from noufal.money import line_amount as line_amount  # noqa: PLC0414
+from noufal.money import vat_amount as vat_amount  # noqa: PLC0414
+
 QUANTITY_SCALE: Final = 1_000_000
 PRICE_SCALE: Final = 10_000
 HALALAS: Final = 100
@@ -141,22 +146,6 @@ def _ungroup(text: str, original: str) -> str:
     if _SPACE_GROUPS.fullmatch(text):
         return text.replace(" ", "").replace(",", ".")
     raise AmbiguousNumber(original) if _DIGIT_MIX.fullmatch(text) else NotANumber(original)
-
-
-def half_up(numerator: int, denominator: int) -> int:
-    """Divide two integers and round half away from zero."""
-    quotient = (2 * abs(numerator) + denominator) // (2 * denominator)
-    return quotient if numerator >= 0 else -quotient
-
-
-def line_amount(quantity: int, unit_price: int) -> int:
-    """Return the halalas of a quantity in millionths at a price in 1/10,000 SAR, rounded half up."""
-    return half_up(quantity * unit_price, QUANTITY_SCALE * PRICE_SCALE // HALALAS)
-
-
-def vat_amount(net: int, rate_bp: int) -> int:
-    """Return the value added tax in halalas on a net amount in halalas at a rate in basis points, rounded half up."""
-    return half_up(net * rate_bp, BASIS_POINTS)
 
 
 _UNIT_SPELLINGS: Final = {

@@ -23,7 +23,7 @@ from noufal.money import (
     ratio_text,
     refused,
     share_text,
-    tax,
+    vat_amount,
 )
 from noufal.projects import Access, Projects
 from rakiza._kernel import Audit, Clock, Principal
@@ -200,7 +200,7 @@ class Bills:
             return money_text(halalas) if prices else None
 
         amount, earned = sum(row[4] for row in rows), sum(row[5] for row in rows)
-        vat = tax(amount, access.vat_rate_bp)
+        vat = vat_amount(amount, access.vat_rate_bp)
         return Summary(
             total_cost=money(amount),
             items_count=sum(row[3] for row in rows),
