@@ -116,13 +116,8 @@ def _run_alembic(connection: sa.Connection, room: Migrations) -> None:
     folder = str(scripts(room))
     directory = ScriptDirectory(folder, version_locations=[folder])
     with EnvironmentContext(Config(), directory, fn=lambda revision, _: directory._upgrade_revs("head", revision)) as environment:
-        environment.configure(
-            connection=connection,
-            target_metadata=metadata(),
-            version_table=f"{room.prefix}_version",
-            render_as_batch=True,
-            transactional_ddl=True,
-        )
+        table = f"{room.prefix}_version"
+        environment.configure(connection=connection, target_metadata=metadata(), version_table=table, render_as_batch=True, transactional_ddl=True)
         environment.run_migrations()
 
 

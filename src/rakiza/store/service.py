@@ -116,6 +116,20 @@ class _Scope:
             self._tx._failed = error
 
 
+class _Explained:
+    """Turn errors about the database's state into StoreErrors; holds nothing, so every block may share it."""
+
+    def __init__(self, backend: Backend, kinds: tuple[type[Exception], ...]) -> None:
+        self._backend, self._kinds = backend, kinds
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        shown = self._backend.explain(error) if isinstance(error, self._kinds) else None
+        if shown is not None:
+            raise shown from error
+
+
 class Store:
     """Hold one database: `Store("var/app.db")`, `Store("sqlite:////path/app.db")` or `Store("postgresql://user:password@host/name")`."""
 
@@ -127,6 +141,7 @@ class Store:
         self._backend = _backend(parsed, self.settings, application)
         self.dialect: Literal["sqlite", "postgresql"] = "sqlite" if self._backend.name == "sqlite" else "postgresql"
         self.driver_error: type[Exception] = self._backend.engine.dialect.loaded_dbapi.Error
+        self._explained = _Explained(self._backend, (self.driver_error, sa.exc.SQLAlchemyError))
         self._compiled: dict[tuple[sa.Executable, tuple[str, ...]], Compiled] = {}
         itself = weakref.ref(self)
         os.register_at_fork(after_in_child=lambda: _forget(itself))
@@ -159,10 +174,8 @@ class Store:
     @contextmanager
     def raw_connection(self) -> Iterator[Any]:
         """Lend a connection of the driver of its own, in autocommit mode, outside pool and transactions; closed after the block."""
-        try:
+        with self._explained:
             connection = self._backend.connect()
-        except (self.driver_error, sa.exc.SQLAlchemyError) as error:
-            raise self.explain(error) from error
         try:
             yield connection
         finally:
@@ -171,11 +184,8 @@ class Store:
     @contextmanager
     def migrating(self) -> Iterator[sa.Connection]:
         """Open the one transaction in which tables may change; other processes that migrate wait. Raise StoreError."""
-        try:
-            with self._backend.migrating() as connection:
-                yield connection
-        except (self.driver_error, sa.exc.SQLAlchemyError) as error:
-            raise self.explain(error) from error
+        with self._explained, self._backend.migrating() as connection:
+            yield connection
 
     def remark(self) -> str | None:
         """Return what an operator should know about the place of the data, or none."""
@@ -213,10 +223,8 @@ class Store:
 
     def start(self, writing: bool) -> Transaction:
         """Open a transaction of its own; raise StoreError."""
-        try:
+        with self._explained:
             tx = Transaction(self, self._backend.open(writing))
-        except (self.driver_error, sa.exc.SQLAlchemyError) as error:
-            raise self.explain(error) from error
         _open.set((*_open.get(), tx))
         return tx
 
@@ -224,29 +232,28 @@ class Store:
         """End the transaction: undo it for an error of the block or of a block inside, else commit and run what waits for that."""
         tx.closed = True
         _open.set(tuple(other for other in _open.get() if other is not tx and not other.closed))
-        if error is None and tx._failed is not None:
-            error = RolledBackError(f"undone, because a block inside failed: {tx._failed!r}", hint="let the error of an inner block through")
-            self._undo(tx)
-            raise error from tx._failed
-        if error is not None:
-            self._undo(tx)
-            shown = self._backend.explain(error)
-            if shown is not None:
-                raise shown from error
+        failure = self._commit(tx) if error is None else error
+        if failure is None:
+            self._backend.release(tx._session, broken=False)
+            for work in tx._after:
+                _call(work)
             return
-        self._commit(tx)
-        for work in tx._after:
-            _call(work)
+        self._undo(tx)
+        shown = self._backend.explain(failure)
+        if shown is not None:
+            raise shown from failure
+        if failure is not error:  # the block's own error goes on by itself
+            raise failure
 
-    def _commit(self, tx: Transaction) -> None:
+    def _commit(self, tx: Transaction) -> BaseException | None:
         try:
+            if tx._failed is not None:
+                hint = "let the error of an inner block through"
+                raise RolledBackError(f"undone, because a block inside failed: {tx._failed!r}", hint=hint) from tx._failed
             self._backend.commit(tx._session)
-        except BaseException as error:
-            self._undo(tx)
-            if isinstance(error, (self.driver_error, sa.exc.SQLAlchemyError)):
-                raise self.explain(error) from error
-            raise
-        self._backend.release(tx._session, broken=False)
+        except BaseException as failure:  # noqa: BLE001 - the connection must be taken back first; then it is raised
+            return failure
+        return None
 
     def _undo(self, tx: Transaction) -> None:
         broken = True
@@ -256,10 +263,6 @@ class Store:
                 broken = False
         finally:
             self._backend.release(tx._session, broken)
-
-    def explain(self, error: Exception) -> Exception:
-        """Return the StoreError to show for an error of the driver or of SQLAlchemy, or the error itself when it is a programmer's mistake."""
-        return self._backend.explain(error) or error
 
     def wrap(self, error: Exception, query: Compiled, session: Session) -> Exception:
         """Return SQLAlchemy's error for one of the driver's, so that callers catch one kind."""
@@ -273,17 +276,17 @@ class Store:
 
 def parse_url(url: str) -> sa.URL:
     """Return the address in SQLAlchemy's form: a plain path is SQLite, `postgres://` is PostgreSQL by psycopg; raise StoreError for others."""
-    text = url.strip()
     try:
-        parsed = sa.make_url(text) if "://" in text else sa.URL.create("sqlite", database=text)
+        parsed = sa.make_url(url.strip()) if "://" in url else sa.URL.create("sqlite", database=url.strip())
     except (sa.exc.ArgumentError, ValueError) as error:
         raise StoreError("the database's address cannot be read", code="store_address", hint=_ADDRESS_HINT) from error
-    if parsed.get_backend_name() in {"postgres", "postgresql"}:
+    kind = parsed.get_backend_name()
+    if kind in {"postgres", "postgresql"}:
         return parsed.set(drivername="postgresql+psycopg")
-    if parsed.get_backend_name() != "sqlite":
+    if kind != "sqlite":
         raise StoreError(f"databases of the kind {parsed.drivername!r} are not supported", code="store_address", hint=_ADDRESS_HINT)
     if parsed.database in {None, "", ":memory:"} or parsed.query:
-        reason = "an SQLite database in memory cannot be shared by a writer and readers" if not parsed.query else "an SQLite address takes no options"
+        reason = "an SQLite address takes no options" if parsed.query else "an SQLite database in memory cannot be shared by a writer and readers"
         raise StoreError(reason, code="store_address", hint="give a file: sqlite:////path/file.db")
     return parsed
 

@@ -9,7 +9,7 @@ from rakiza.store.errors import StoreError
 
 
 class Session:
-    """Hold one connection while a transaction uses it."""
+    """Hold one connection while a transaction, begun by SQLAlchemy or on the driver, uses it."""
 
     __slots__ = ("connection", "driver", "generation", "writing")
 
@@ -20,11 +20,9 @@ class Session:
         self.generation = generation
 
     def commit(self) -> None:
-        """Commit what SQLAlchemy or the driver began."""
         (self.connection if self.connection.in_transaction() else self.driver).commit()
 
     def rollback(self) -> None:
-        """Undo what SQLAlchemy or the driver began."""
         (self.connection if self.connection.in_transaction() else self.driver).rollback()
 
 
@@ -35,41 +33,15 @@ class Backend(Protocol):
     engine: sa.Engine
     probe: str
 
-    def open(self, writing: bool) -> Session:
-        """Return a session in a new transaction; raise StoreError or the driver's error."""
-        ...
-
-    def commit(self, session: Session) -> None:
-        """Commit; raise the driver's error or RolledBackError."""
-        ...
-
-    def release(self, session: Session, broken: bool) -> None:
-        """Take the connection back, or close it when broken."""
-        ...
-
-    def connect(self) -> Any:
-        """Return a driver's connection of its own, in autocommit mode."""
-        ...
-
-    def migrating(self) -> AbstractContextManager[sa.Connection]:
-        """Open the one transaction in which tables may change; others that migrate wait."""
-        ...
-
-    def explain(self, error: BaseException) -> StoreError | None:
-        """Return the error to show for one of the driver's or SQLAlchemy's, none when it is not about the database's state."""
-        ...
-
-    def remark(self) -> str | None:
-        """Return what an operator should know about the place of the data."""
-        ...
-
-    def close(self) -> None:
-        """Close every connection; the next use opens new ones."""
-        ...
-
-    def forget(self) -> None:
-        """Leave the parent's connections alone in a forked child."""
-        ...
+    def open(self, writing: bool) -> Session: ...
+    def commit(self, session: Session) -> None: ...
+    def release(self, session: Session, broken: bool) -> None: ...
+    def connect(self) -> Any: ...
+    def migrating(self) -> AbstractContextManager[sa.Connection]: ...
+    def explain(self, error: BaseException) -> StoreError | None: ...
+    def remark(self) -> str | None: ...
+    def close(self) -> None: ...
+    def forget(self) -> None: ...
 
 
 def driver_error(error: BaseException) -> BaseException:

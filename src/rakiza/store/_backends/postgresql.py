@@ -56,7 +56,6 @@ class PostgresqlBackend:
         driver.autocommit = autocommit
 
     def open(self, writing: bool) -> Session:
-        """Return a session whose transaction begins with its first statement; raise SQLAlchemy's error."""
         return Session((self.engine if writing else self._reading).connect(), writing)
 
     def commit(self, session: Session) -> None:
@@ -68,13 +67,11 @@ class PostgresqlBackend:
         session.commit()
 
     def release(self, session: Session, broken: bool) -> None:
-        """Give the connection back to the pool, or close it when broken."""
         if (broken or session.driver.closed) and not session.connection.invalidated:
             session.connection.invalidate()
         session.connection.close()
 
     def connect(self) -> "psycopg.Connection[Any]":
-        """Return a connection of its own, in autocommit mode."""
         lent = self.engine.raw_connection()
         driver = cast("psycopg.Connection[Any]", lent.driver_connection)
         lent.detach()  # closed by its user, and its place in the pool is free at once
@@ -90,7 +87,6 @@ class PostgresqlBackend:
             yield connection
 
     def explain(self, error: BaseException) -> StoreError | None:
-        """Return what to show for an error of the driver, none for a mistake in a statement or a broken constraint."""
         if isinstance(error, sa.exc.TimeoutError):
             waited = f"waited {self._settings.pool_timeout_seconds:g} s for one of {self._settings.pool_size} connections to {self.where}"
             return StoreBusyError(waited, hint="keep transactions short, or raise RAKIZA_STORE_POOL_SIZE")
@@ -108,11 +104,9 @@ class PostgresqlBackend:
         return None
 
     def remark(self) -> str | None:
-        """Return none."""
         return None
 
     def close(self) -> None:
-        """Close every connection not at work."""
         self.engine.dispose()
 
     def forget(self) -> None:

@@ -2,6 +2,7 @@
 
 import sqlite3
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,9 +17,8 @@ from rakiza.store.settings import StoreSettings
 
 from . import Session, driver_error, first_line
 
-MMAP_BYTES = 256 * 1024 * 1024
-CACHE_KIB = 16 * 1024
-WAL_LIMIT_BYTES = 64 * 1024 * 1024
+MIB = 1024 * 1024
+PRAGMAS = ("foreign_keys=on", f"mmap_size={256 * MIB}", "cache_size=-16384", f"journal_size_limit={64 * MIB}", "temp_store=memory")  # cache in KiB
 CACHED_STATEMENTS = 512
 MIGRATION_WAIT_SECONDS = 600.0
 NETWORK_FILE_SYSTEMS = ("nfs", "cifs", "smb", "9p", "fuse.sshfs", "ceph", "glusterfs", "lustre")
@@ -43,33 +43,26 @@ class FairLock:
             gate = threading.Lock()
             gate.acquire()
             self._waiters.append(gate)
+        came = False
         try:
             came = gate.acquire(timeout=timeout)
-        except BaseException:
-            self._leave(gate)
-            raise
-        if came:
-            return True
-        with self._mutex:
-            if gate not in self._waiters:
-                return True  # the turn came between the timeout and here
-            self._waiters.remove(gate)
-            return False
+        finally:
+            came = came or not self._leave(gate)
+        return came
 
     def release(self) -> None:
-        """Hand the turn to the longest waiting."""
         with self._mutex:
             if self._waiters:
                 self._waiters.popleft().release()
             else:
                 self._held = False
 
-    def _leave(self, gate: threading.Lock) -> None:
+    def _leave(self, gate: threading.Lock) -> bool:
         with self._mutex:
-            if gate in self._waiters:
+            waiting = gate in self._waiters  # else the turn came between the timeout and here
+            if waiting:
                 self._waiters.remove(gate)
-                return
-        self.release()
+        return waiting
 
 
 class SqliteBackend:
@@ -97,49 +90,32 @@ class SqliteBackend:
     def open_file(self, query_only: bool) -> sqlite3.Connection:
         """Return a connection with every pragma set; make the folder when it is missing."""
         self._make_folder()
-        driver = sqlite3.connect(
-            self.path,
-            timeout=self._settings.busy_timeout_seconds,
-            isolation_level=None,
-            check_same_thread=False,
-            cached_statements=CACHED_STATEMENTS,
-        )
+        wait = self._settings.busy_timeout_seconds
+        driver = sqlite3.connect(self.path, wait, isolation_level=None, check_same_thread=False, cached_statements=CACHED_STATEMENTS)
         try:
             self._use_wal(driver)
-            for pragma in self._pragmas(query_only):
+            driver.execute(f"pragma synchronous={'normal' if self._settings.telemetry else 'full'}")
+            driver.execute(f"pragma query_only={'on' if query_only else 'off'}")
+            for pragma in PRAGMAS:
                 driver.execute(f"pragma {pragma}")
         except BaseException:
             driver.close()
             raise
         return driver
 
-    def _pragmas(self, query_only: bool) -> tuple[str, ...]:
-        return (
-            f"synchronous={'normal' if self._settings.telemetry else 'full'}",
-            "foreign_keys=on",
-            f"mmap_size={MMAP_BYTES}",
-            f"cache_size=-{CACHE_KIB}",
-            f"journal_size_limit={WAL_LIMIT_BYTES}",
-            "temp_store=memory",
-            f"query_only={'on' if query_only else 'off'}",
-        )
-
     def _use_wal(self, driver: sqlite3.Connection) -> None:
         # Changing the journal mode does not wait for other processes by itself.
         give_up = SYSTEM_CLOCK.monotonic() + self._settings.busy_timeout_seconds
-        pause = threading.Event()
         while True:
             try:
-                if driver.execute("pragma journal_mode").fetchone()[0] == "wal" or driver.execute("pragma journal_mode=wal").fetchone()[0] == "wal":
+                if driver.execute("pragma journal_mode=wal").fetchone()[0] == "wal":
                     return
+                hint = "keep it on a local disk, not on a network file system"
+                raise StoreError(f"the database {self.path} cannot use a write-ahead log", code="store_file_system", hint=hint)
             except sqlite3.OperationalError as error:
                 if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or SYSTEM_CLOCK.monotonic() > give_up:
                     raise
-                pause.wait(0.01)
-            else:
-                raise StoreError(
-                    f"the database {self.path} cannot use a write-ahead log", hint="keep it on a local disk, not on a network file system"
-                )
+            time.sleep(0.01)
 
     def _make_folder(self) -> None:
         folder = self.path.parent
@@ -150,7 +126,6 @@ class SqliteBackend:
             raise StoreError(f"the folder {folder} of the database cannot be made: {error.strerror}", code="store_folder", hint=hint) from error
 
     def open(self, writing: bool) -> Session:
-        """Return a session in a new transaction; raise StoreBusyError or the driver's error."""
         return self._open_writer() if writing else self._open_reader()
 
     def _open_writer(self) -> Session:
@@ -168,10 +143,13 @@ class SqliteBackend:
     def _open_reader(self) -> Session:
         if not self._slots.acquire(timeout=self._settings.pool_timeout_seconds):
             raise self._late(f"one of {self._settings.pool_size} readers", "keep read blocks short, or raise RAKIZA_STORE_POOL_SIZE")
+        session = None
         try:
             session = self._idle.pop() if self._idle else Session(self.engine.connect(), False, self._generation)
             session.driver.execute("begin")
         except BaseException:
+            if session is not None:
+                _close(session)
             self._slots.release()
             raise
         return session
@@ -180,11 +158,9 @@ class SqliteBackend:
         return StoreBusyError(f"waited {self._settings.pool_timeout_seconds:g} s for {what} of {self.path}", hint=hint)
 
     def commit(self, session: Session) -> None:
-        """Commit; raise the driver's error."""
         session.commit()
 
     def release(self, session: Session, broken: bool) -> None:
-        """Take the connection back, or close it when broken or opened before `close`."""
         gone = broken or session.generation != self._generation or session.connection.invalidated
         if gone:
             _close(session)
@@ -198,7 +174,6 @@ class SqliteBackend:
             self._slots.release()
 
     def connect(self) -> sqlite3.Connection:
-        """Return a connection of its own, in autocommit mode."""
         return self.open_file(query_only=False)
 
     @contextmanager
@@ -206,25 +181,20 @@ class SqliteBackend:
         """Open the write transaction with foreign keys unchecked until its end, so that tables can be rebuilt."""
         if not self._turn.acquire(MIGRATION_WAIT_SECONDS):
             raise self._late("the one writer", "another migration seems to hang")
-        connection = None
         try:
-            connection = self._write_engine.connect()
-            driver = cast("sqlite3.Connection", connection.connection.driver_connection)
-            driver.execute(f"pragma busy_timeout={int(MIGRATION_WAIT_SECONDS * 1000)}")
-            driver.execute("pragma foreign_keys=off")
-            driver.execute("begin immediate")
-            with connection.begin():
-                yield connection
-                broken = driver.execute("pragma foreign_key_check").fetchone()
-                if broken is not None:
-                    raise MigrationError(f"after the migration a row of {broken[0]} points at a missing row of {broken[2]}")
+            with self._write_engine.connect() as connection:
+                driver = cast("sqlite3.Connection", connection.connection.driver_connection)
+                for statement in (f"pragma busy_timeout={int(MIGRATION_WAIT_SECONDS * 1000)}", "pragma foreign_keys=off", "begin immediate"):
+                    driver.execute(statement)
+                with connection.begin():
+                    yield connection
+                    broken = driver.execute("pragma foreign_key_check").fetchone()
+                    if broken is not None:
+                        raise MigrationError(f"after the migration a row of {broken[0]} points at a missing row of {broken[2]}")
         finally:
-            if connection is not None:
-                connection.close()
             self._turn.release()
 
     def explain(self, error: BaseException) -> StoreError | None:
-        """Return what to show for an error of the driver, none for a mistake in a statement or a broken constraint."""
         cause = driver_error(error)
         name = getattr(cause, "sqlite_errorname", "")
         if not isinstance(cause, sqlite3.Error) or not name:
@@ -241,14 +211,14 @@ class SqliteBackend:
         """Return a warning when the file lies on a network file system."""
         found, kind = "", ""
         with suppress(OSError):
+            place = self.path.resolve()
             for line in Path("/proc/self/mounts").read_text(encoding="utf-8", errors="replace").splitlines():
                 _, mount, name, *_ = line.split(" ")
-                if self.path.resolve().is_relative_to(mount) and len(mount) >= len(found):
+                if place.is_relative_to(mount) and len(mount) >= len(found):
                     found, kind = mount, name
         return f"{self.path} lies on a network file system ({kind}): move it to a local disk" if kind.startswith(NETWORK_FILE_SYSTEMS) else None
 
     def close(self) -> None:
-        """Close every connection not at work; those at work close when they end."""
         self._generation += 1
         while self._idle:
             _close(self._idle.pop())
@@ -269,7 +239,6 @@ _TROUBLE = {
     "SQLITE_FULL": ("store_disk_full", "is full", "free space on the disk of {folder}; nothing was changed"),
     "SQLITE_READONLY": ("store_read_only", "refuses to be written", "write inside `store.begin()`; make the file and {folder} writable"),
     "SQLITE_CANTOPEN": ("store_cannot_open", "cannot be opened", "make {folder} and the file readable and writable for this user"),
-    "SQLITE_PERM": ("store_cannot_open", "cannot be opened", "make {folder} and the file readable and writable for this user"),
     "SQLITE_NOTADB": ("store_not_a_database", "is not an SQLite database", "give another path in DATABASE_URL, or restore a backup"),
     "SQLITE_CORRUPT": ("store_damaged", "is damaged", "stop the application and restore the latest verified backup"),
     "SQLITE_PROTOCOL": ("store_file_system", "cannot be locked", "keep it on a local disk, not on a network file system"),
