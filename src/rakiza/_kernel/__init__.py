@@ -6,7 +6,7 @@
 """
 
 from .attach import adapter, framework_of
-from .clock import SYSTEM_CLOCK, Clock, FrozenClock, SystemClock
+from .clock import SYSTEM_CLOCK, Clock, SystemClock
 from .context import DEFAULT_TENANT, Deadline, RequestContext, current, request_context, use_context
 from .gcra import Gcra
 from .http import Request, Response, Route, json_response
@@ -34,7 +34,6 @@ __all__ = [
     "Context",
     "Credentials",
     "Deadline",
-    "FrozenClock",
     "Gcra",
     "LoopThread",
     "Migrations",

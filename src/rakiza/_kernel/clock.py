@@ -1,7 +1,7 @@
-"""The one clock: wall time, monotonic time, and a frozen one for tests."""
+"""The one clock: wall time and monotonic time."""
 
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Protocol
 
 
@@ -29,28 +29,6 @@ class SystemClock:
     def monotonic(self) -> float:
         """Return seconds that never go back."""
         return time.perf_counter()
-
-
-class FrozenClock:
-    """Stand still until moved; for tests and replays."""
-
-    __slots__ = ("_elapsed", "_start")
-
-    def __init__(self, start: datetime = datetime(2026, 1, 1, tzinfo=UTC)) -> None:
-        self._start = start
-        self._elapsed = timedelta()
-
-    def now(self) -> datetime:
-        """Return the frozen wall time in UTC."""
-        return self._start + self._elapsed
-
-    def monotonic(self) -> float:
-        """Return the frozen monotonic time in seconds."""
-        return self._elapsed.total_seconds()
-
-    def advance(self, seconds: float) -> None:
-        """Move both clocks forward by seconds."""
-        self._elapsed += timedelta(seconds=seconds)
 
 
 SYSTEM_CLOCK = SystemClock()

@@ -1,11 +1,8 @@
 """Read settings once: argument > application config > environment > `.env` > default. The only place that looks at the environment."""
 
-import ast
 import difflib
-import inspect
 import os
 from collections.abc import Iterable, Mapping
-from functools import cache
 from pathlib import Path
 from typing import ClassVar, TypeVar
 
@@ -158,16 +155,3 @@ def _masked(field: str, value: object) -> str:
 def _unknown(what: str, name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, list(known), n=1)
     return f"{what} {name!r} is not known" + (f"; did you mean {close[0]!r}?" if close else "")
-
-
-@cache
-def field_docs(kind: type[RoomSettings]) -> dict[str, str]:
-    """Return the docstring written below each field of a settings class."""
-    body = ast.parse(inspect.getsource(kind).lstrip()).body[0]
-    found: dict[str, str] = {}
-    previous: str | None = None
-    for node in body.body if isinstance(body, ast.ClassDef) else []:
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and previous:
-            found[previous] = inspect.cleandoc(str(node.value.value))
-        previous = node.target.id if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) else None
-    return found

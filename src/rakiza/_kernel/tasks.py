@@ -4,7 +4,7 @@ import asyncio
 import logging
 import os
 import threading
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from typing import ParamSpec, TypeVar
@@ -175,8 +175,3 @@ class Supervisor:
             for task in self._tasks.values():
                 task.stop = threading.Event()
                 task.start()
-
-
-async def maybe_await(value: T | Awaitable[T]) -> T:
-    """Return the value, awaiting it first when it is awaitable."""
-    return await value if isinstance(value, Awaitable) else value

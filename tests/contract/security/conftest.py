@@ -4,10 +4,11 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 
-from rakiza._kernel import FrozenClock, Ports, WorkerPool
+from rakiza._kernel import Ports, WorkerPool
 from rakiza.security import Security, SecuritySettings
 from rakiza.security.tables import METADATA
 from rakiza.store import Store
+from rakiza.testing import FrozenClock
 
 CHEAP = SecuritySettings(argon2_memory_kib=8, argon2_time=1)
 

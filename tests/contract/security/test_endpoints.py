@@ -11,7 +11,6 @@ import msgspec
 import pytest
 
 from rakiza._kernel import PUBLIC, SIGNED_IN, Command, Context, Credentials, Part, Request, RequestContext, Response, Route, SettingsReader
-from rakiza._kernel.tasks import maybe_await
 from rakiza.errors import AppError, BadRequestError, ForbiddenError, UnauthorizedError, ValidationError, problem
 from rakiza.security import COOKIE, BadCredentialsError, LinkExpiredError, Security, SecuritySettings, WeakPasswordError, part
 from rakiza.security.http import routes
@@ -45,7 +44,8 @@ class Browser:
 
     @staticmethod
     async def _answer(route: Route, request: Request) -> Response:
-        return await maybe_await(route.handler(request))
+        answer = route.handler(request)
+        return answer if isinstance(answer, Response) else await answer
 
     def _keep(self, response: Response) -> None:
         for name, value in response.headers:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from rakiza._kernel import Credentials, FrozenClock, Ports, WorkerPool, token
+from rakiza._kernel import Credentials, Ports, WorkerPool, token
 from rakiza.errors import ValidationError
 from rakiza.security import (
     BadCredentialsError,
@@ -23,6 +23,7 @@ from rakiza.security import (
 )
 from rakiza.security.tables import LINK, SESSION, USER
 from rakiza.store import Store
+from rakiza.testing import FrozenClock
 
 PASSWORD = "سبعة جمال تعبر الوادي"
 OTHER = "green curtains and slow trains"

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rakiza._kernel import DEFAULT_TENANT, Deadline, FrozenClock, RequestContext, current, span_id, token, trace_id, use_context, uuid7
+from rakiza._kernel import DEFAULT_TENANT, Deadline, RequestContext, current, span_id, token, trace_id, use_context, uuid7
 from rakiza._kernel.attach import framework_of
 from rakiza._kernel.http import cookie_value
+from rakiza.testing import FrozenClock
 
 
 def test_uuids_have_version_7_and_sort_by_time() -> None:

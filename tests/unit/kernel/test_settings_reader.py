@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rakiza._kernel import RoomSettings, SettingsError, SettingsReader
-from rakiza._kernel.settings import env_name, field_docs, read_dotenv
+from rakiza._kernel.settings import env_name, read_dotenv
 
 
 class MailSettings(RoomSettings, frozen=True, kw_only=True):
@@ -115,10 +115,6 @@ def test_secrets_are_masked_wherever_they_come_from() -> None:
 
 def test_the_environment_names() -> None:
     assert (env_name(MailSettings, "server"), env_name(MailSettings, "port")) == ("SMTP_SERVER", "RAKIZA_MAIL_PORT")
-
-
-def test_the_docstrings_below_fields_are_found() -> None:
-    assert field_docs(MailSettings) == {"server": "The host that takes mail.", "port": "Its port."}
 
 
 def test_a_dotenv_file(tmp_path: Path) -> None:

@@ -4,11 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rakiza._kernel import FrozenClock, Principal
+from rakiza._kernel import Principal
 from rakiza.security._core import LOCK_SECONDS, MAX_WAIT_SECONDS, backoff_seconds
 from rakiza.security._memory import SessionMemory
 from rakiza.security._roles import Roles
 from rakiza.security._throttle import Throttle
+from rakiza.testing import FrozenClock
 
 
 def test_the_wait_doubles_and_has_a_roof_but_no_lock_before_a_hundred() -> None:
