@@ -233,5 +233,10 @@ class Handler(BaseHTTPRequestHandler):
     do_GET = do_POST = do_PATCH = handle_any
 
 
+class Server(ThreadingHTTPServer):
+    def handle_error(self, request, client_address):
+        """A browser that leaves early is no fault."""
+
+
 if __name__ == "__main__":
-    ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1]) if len(sys.argv) > 1 else 8100), Handler).serve_forever()
+    Server(("127.0.0.1", int(sys.argv[1]) if len(sys.argv) > 1 else 8100), Handler).serve_forever()

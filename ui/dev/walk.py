@@ -47,7 +47,11 @@ def look(page: Page, name: str, folder: Path | None) -> None:
         note(f"{name}: the page scrolls sideways by {wide} px")
     if folder:
         page.screenshot(path=str(folder / f"{name}.png"))
+    size = page.viewport_size
+    if size["width"] < 700:
+        page.set_viewport_size({"width": size["width"], "height": 2600})  # else the fixed bar covers what only needs scrolling
     axe(page, name)
+    page.set_viewport_size(size)
 
 
 def sign_in(page: Page) -> None:
