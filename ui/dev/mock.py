@@ -59,7 +59,7 @@ def settle(item):
 class Project:
     def __init__(self, code, name, name_en, client, items=(), start=None, finish=None):
         self.data = {"code": code, "name": name, "name_en": name_en, "client": client, "start_date": start, "finish_date": finish, "currency": "SAR", "vat_rate": "15.00",
-                     "version": 1, "role": "manager", "permissions": ["boq.read", "boq.import", "boq.edit", "progress.enter", "project.edit", "boq.prices"],
+                     "version": 1, "role": "manager", "permissions": ["boq.read", "boq.import", "boq.edit", "progress.enter", "project.edit", "boq.prices", "boq.export"],
                      "created_at": "2026-11-01T08:00:00+03:00", "updated_at": "2026-11-20T08:00:00+03:00"}
         self.items, self.last = list(items), None
 

@@ -42,4 +42,4 @@ export function importBoq(code: string, file: File, dryRun: boolean, onProgress:
   return upload(`${project(code)}/boq/import?dry_run=${dryRun}`, file, onProgress, signal);
 }
 
-export const exportUrl = (code: string): string => `${project(code)}/boq/export.xlsx`;
+export const exportUrl = (code: string, lang: 'ar' | 'en'): string => `${project(code)}/boq/export.xlsx?lang=${lang}`;

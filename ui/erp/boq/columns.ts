@@ -27,7 +27,7 @@ const column = (id: ColumnId, label: Key, width: string, least: number, sort: bo
 export function columnsFor(permissions: readonly string[], withSection: boolean): Column[] {
   const priced = permissions.includes('boq.prices');
   const edits = permissions.includes('boq.edit');
-  const progress = edits || permissions.includes('progress.enter');
+  const progress = permissions.includes('progress.enter');
   return [
     column('code', 'column.code', '116px', 116, true),
     column('description', 'column.description', 'minmax(240px, 1fr)', 240, true),
