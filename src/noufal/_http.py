@@ -2,20 +2,77 @@
 
 from typing import Any, cast
 
+import msgspec
 from litestar import Litestar, Request, Response
 from litestar.connection import ASGIConnection
 from litestar.exceptions import HTTPException
 from litestar.handlers import BaseRouteHandler
 from litestar.handlers.http_handlers import HTTPRouteHandler
+from litestar.openapi.datastructures import ResponseSpec
 
 from noufal.membership import PROJECT_PERMISSIONS
 from rakiza import Platform
 from rakiza._kernel import PUBLIC, SIGNED_IN, Principal, current
-from rakiza.errors import AppError, BadRequestError, ForbiddenError, NotFoundError, UnauthorizedError, ValidationError, problem, unexpected
+from rakiza.errors import (
+    AppError,
+    BadRequestError,
+    ForbiddenError,
+    MethodNotAllowedError,
+    NotFoundError,
+    TooLargeError,
+    UnauthorizedError,
+    ValidationError,
+    problem,
+    unexpected,
+)
 
 PROBLEM_JSON = "application/problem+json"
 PERMISSION = "permission"
-_BY_STATUS: dict[int, type[AppError]] = {400: BadRequestError, 404: NotFoundError}
+_BY_STATUS: dict[int, type[AppError]] = {400: BadRequestError, 404: NotFoundError, 405: MethodNotAllowedError, 413: TooLargeError}
+
+
+class ProblemFinding(msgspec.Struct, kw_only=True):
+    """Name what is wrong: a field of the request, or a cell of a workbook."""
+
+    message_en: str
+    message_ar: str
+    code: str | msgspec.UnsetType = msgspec.UNSET
+    field: str | msgspec.UnsetType = msgspec.UNSET
+    sheet: str | msgspec.UnsetType = msgspec.UNSET
+    row: int | msgspec.UnsetType | None = msgspec.UNSET
+    column: str | msgspec.UnsetType | None = msgspec.UNSET
+
+
+class Problem(msgspec.Struct, kw_only=True):
+    """Describe an error as RFC 9457 does, with a stable code and both languages."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    message_en: str
+    message_ar: str
+    request_id: str
+    hint: str | msgspec.UnsetType = msgspec.UNSET
+    errors: list[ProblemFinding] | msgspec.UnsetType = msgspec.UNSET
+
+
+PROBLEMS = {
+    status: ResponseSpec(Problem, description=text, generate_examples=False, media_type=PROBLEM_JSON)
+    for status, text in {
+        400: "The request cannot be read",
+        401: "Nobody is signed in",
+        403: "The caller may not do this",
+        404: "There is no such thing, or none the caller may know of",
+        409: "Somebody was faster; `current` is the fresh state",
+        413: "The body is too large",
+        422: "The input breaks a rule; `errors` names each place",
+        429: "Too many requests; try again after `Retry-After` seconds",
+        503: "The database or a part of the server is away for now",
+    }.items()
+}
+"""What every route may answer besides its own success."""
 
 
 def caller() -> Principal:
@@ -78,7 +135,7 @@ def _translated(error: HTTPException) -> AppError:
         return ValidationError("; ".join(f"{one['field']}: {one['message_en']}" for one in findings), errors=findings)
     kind = _BY_STATUS.get(error.status_code)
     if kind is not None:
-        return kind(error.detail)
+        return kind(error.detail, headers=dict(error.headers or {}))
     return _HttpStatusError(error.status_code, error.detail, dict(error.headers or {}))
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 
 from litestar import Litestar, Router, get
-from litestar.concurrency import set_asyncio_executor
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 
@@ -34,14 +33,17 @@ def create_app(platform: Platform | None = None) -> Litestar:
     """Build the application around a platform; serve what this returns."""
     platform = platform or create_platform()
     erp = platform.service("noufal", Erp)
-    set_asyncio_executor(platform.ctx.pool.executor)
 
     @get("/api/openapi.json", opt={PERMISSION: PUBLIC}, include_in_schema=False, sync_to_thread=False)
     def openapi() -> dict[str, object]:
         return app.openapi_schema.to_schema()
 
     app = Litestar(
-        [openapi, *project_handlers(erp.projects), *boq_handlers(erp.bills, erp.importer, erp.settings.max_import_bytes)],
+        [
+            openapi,
+            *project_handlers(erp.projects, erp.members, platform.ctx.pool),
+            *boq_handlers(erp.bills, erp.importer, platform.ctx.pool, erp.settings.max_import_bytes),
+        ],
         guards=[guard],
         exception_handlers=error_handlers(platform),  # type: ignore[arg-type] # handlers of narrower exceptions
         openapi_config=OpenAPIConfig(

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import msgspec
 
-from noufal.boq import Bills, Importer
+from noufal.boq import Bills, Importer, bill_sums
 from noufal.membership import GLOBAL_PERMISSIONS
-from noufal.projects import Projects
+from noufal.projects import Members, Projects
 from rakiza._kernel import Context, Migrations, Part
 from rakiza.security import Security
 from rakiza.store import Store
@@ -25,6 +25,7 @@ class Erp(msgspec.Struct, frozen=True):
 
     settings: NoufalSettings
     projects: Projects
+    members: Members
     bills: Bills
     importer: Importer
 
@@ -34,11 +35,12 @@ def part(settings: NoufalSettings, ctx: Context) -> Part:
     store, security = ctx.need("store", Store), ctx.need("security", Security)
     for role, permissions in GLOBAL_PERMISSIONS.items():
         security.define_role(role, permissions)
-    projects = Projects(store, ctx.clock, ctx.ports.audit)
+    projects = Projects(store, ctx.clock, ctx.ports.audit, bill_sums())
+    members = Members(store, ctx.clock, ctx.ports.audit, projects, security)
     bills = Bills(store, ctx.clock, ctx.ports.audit, projects)
     return Part(
         name="noufal",
-        service=Erp(settings, projects, bills, Importer(bills)),
+        service=Erp(settings, projects, members, bills, Importer(bills)),
         needs=("store", "security"),
         migrations=Migrations("noufal.migrations", "noufal"),
         routes=static_routes(STATIC, PAGES),

@@ -1,7 +1,8 @@
 """The HTTP routes of bills of quantities."""
 
 from collections.abc import Iterator
-from typing import Annotated, BinaryIO, cast
+from typing import Annotated, BinaryIO, Literal, cast
+from urllib.parse import quote
 
 from litestar import get, patch, post
 from litestar.datastructures import UploadFile
@@ -10,7 +11,8 @@ from litestar.handlers.http_handlers import HTTPRouteHandler
 from litestar.params import Body, Parameter
 from litestar.response import Stream
 
-from noufal._http import caller
+from noufal._http import PROBLEMS, caller
+from rakiza._kernel import WorkerPool
 from rakiza.errors import ValidationError
 
 from ._importer import Importer, Report
@@ -19,56 +21,73 @@ from .service import MAX_PAGE, Bills, Item, ItemChange, ItemPage, ItemQuery, Sum
 
 CHUNK_BYTES = 64 * 1024
 MULTIPART_OVERHEAD = 64 * 1024
+BIGGEST_KEY = 2**63 - 1
+PageSize = Annotated[int, Parameter(ge=1, le=MAX_PAGE)]
+Offset = Annotated[int, Parameter(ge=0, le=10_000_000)]
+Key = Annotated[int, Parameter(ge=0, le=BIGGEST_KEY)]
+Text = Annotated[str, Parameter(max_length=200)]
+Form = Annotated[dict[str, object], Body(media_type=RequestEncodingType.MULTI_PART)]
 
 
-def handlers(bills: Bills, importer: Importer, max_import_bytes: int) -> list[HTTPRouteHandler]:
+def handlers(bills: Bills, importer: Importer, pool: WorkerPool, max_import_bytes: int) -> list[HTTPRouteHandler]:
     """Return the route handlers of bills."""
 
+    @get("/api/projects/{code:str}/boq/items", opt={"permission": "boq.read"}, summary="A page of items", responses=PROBLEMS)
+    async def list_items(  # noqa: PLR0917 - Litestar reads the query from the signature
+        code: str,
+        limit: PageSize = 100,
+        offset: Offset = 0,
+        cursor: str | None = None,
+        section: Key | None = None,
+        q: Text | None = None,
+        sort: str = "position",
+    ) -> ItemPage:
+        return await pool.run(bills.items, caller(), code, ItemQuery(limit=limit, offset=offset, cursor=cursor, section=section, q=q, sort=sort))
+
+    @patch("/api/projects/{code:str}/boq/items/{item_id:int}", opt={"permission": "boq.read"}, summary="Change one item", responses=PROBLEMS)
+    async def change_item(code: str, item_id: int, data: ItemChange) -> Item:
+        return await pool.run(bills.edit, caller(), code, item_id, data)
+
+    @get("/api/projects/{code:str}/boq/summary", opt={"permission": "boq.read"}, summary="Sums of the bill", responses=PROBLEMS)
+    async def summary(code: str) -> Summary:
+        return await pool.run(bills.summary, caller(), code)
+
+    return [list_items, change_item, summary, *_file_handlers(bills, importer, pool, max_import_bytes)]
+
+
+def _file_handlers(bills: Bills, importer: Importer, pool: WorkerPool, max_import_bytes: int) -> list[HTTPRouteHandler]:
     @post(
         "/api/projects/{code:str}/boq/import",
         opt={"permission": "boq.import"},
-        sync_to_thread=True,
         status_code=200,
         request_max_body_size=max_import_bytes + MULTIPART_OVERHEAD,
         summary="Read a workbook; with dry_run report only",
+        responses=PROBLEMS,
     )
-    def import_bill(
-        code: str, data: Annotated[dict[str, UploadFile], Body(media_type=RequestEncodingType.MULTI_PART)], dry_run: bool = True
-    ) -> Report:
-        upload = data.get("file")
-        if upload is None or not hasattr(upload, "file"):
-            raise ValidationError("send the workbook as the multipart field `file`", message_ar="أرسل الملف في الحقل file")
-        file = cast("BinaryIO", upload.file)
-        file.seek(0)
-        return importer.run(caller(), code, file, upload.filename, dry_run=dry_run)
+    async def import_bill(code: str, data: Form, dry_run: bool = True) -> Report:
+        uploads = [value for value in data.values() if isinstance(value, UploadFile)]
+        try:
+            upload = data.get("file")
+            if not isinstance(upload, UploadFile):
+                raise ValidationError(
+                    "send one workbook as the multipart field `file`", message_ar="أرسل ملفا واحدا في الحقل file", errors=[MISSING_FILE]
+                )
+            file = cast("BinaryIO", upload.file)
+            return await pool.run(lambda: importer.run(caller(), code, file, upload.filename, dry_run=dry_run))
+        finally:
+            for one in uploads:
+                await one.close()
 
-    @get("/api/projects/{code:str}/boq/items", opt={"permission": "boq.read"}, sync_to_thread=True, summary="A page of items")
-    def list_items(  # noqa: PLR0917 - Litestar reads the query from the signature
-        code: str,
-        limit: int = Parameter(default=100, ge=1, le=MAX_PAGE),
-        offset: int = Parameter(default=0, ge=0, le=10_000_000),
-        cursor: str | None = None,
-        section: int | None = None,
-        q: str | None = Parameter(default=None, max_length=200),
-        sort: str = "position",
-    ) -> ItemPage:
-        return bills.items(caller(), code, ItemQuery(limit=limit, offset=offset, cursor=cursor, section=section, q=q, sort=sort))
-
-    @patch("/api/projects/{code:str}/boq/items/{item_id:int}", opt={"permission": "boq.read"}, sync_to_thread=True, summary="Change one item")
-    def change_item(code: str, item_id: int, data: ItemChange) -> Item:
-        return bills.edit(caller(), code, item_id, data)
-
-    @get("/api/projects/{code:str}/boq/summary", opt={"permission": "boq.read"}, sync_to_thread=True, summary="Sums of the bill")
-    def summary(code: str) -> Summary:
-        return bills.summary(caller(), code)
-
-    @get("/api/projects/{code:str}/boq/export.xlsx", opt={"permission": "boq.export"}, sync_to_thread=True, summary="The bill as a workbook")
-    def export(code: str, lang: str = "ar") -> Stream:
-        file = export_bill(bills, caller(), code, "en" if lang == "en" else "ar")
-        name = f'attachment; filename="{ascii_name(code)}.xlsx"'
+    @get("/api/projects/{code:str}/boq/export.xlsx", opt={"permission": "boq.export"}, summary="The bill as a workbook", responses=PROBLEMS)
+    async def export(code: str, lang: Literal["ar", "en"] = "ar") -> Stream:
+        file = await pool.run(export_bill, bills, caller(), code, lang)
+        name = f"attachment; filename=\"{ascii_name(code)}.xlsx\"; filename*=UTF-8''{quote(code)}.xlsx"
         return Stream(_pieces(file), media_type=XLSX, headers={"content-disposition": name})
 
-    return [import_bill, list_items, change_item, summary, export]
+    return [import_bill, export]
+
+
+MISSING_FILE = {"field": "file", "message_en": "a workbook (.xlsx, .xls or .csv) is missing", "message_ar": "ملف المقايسة غير موجود"}
 
 
 def ascii_name(code: str) -> str:

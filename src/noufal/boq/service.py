@@ -1,7 +1,7 @@
 """Bills of quantities: pages of items, one-cell edits under an optimistic lock, the summary, and the sections behind both."""
 
 from datetime import datetime
-from typing import ClassVar, cast
+from typing import Annotated, ClassVar, cast
 
 import msgspec
 from sqlalchemy import Select, and_, bindparam, func, select, update
@@ -106,7 +106,7 @@ class ItemQuery(msgspec.Struct, kw_only=True):
 class ItemChange(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """Change one line; what is left out stays."""
 
-    version: int
+    version: Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
     quantity: str | msgspec.UnsetType = msgspec.UNSET
     unit_price: str | msgspec.UnsetType = msgspec.UNSET
     progress: str | msgspec.UnsetType = msgspec.UNSET
@@ -173,7 +173,7 @@ class Bills:
         """Return one page of items; raise NotFoundError, ForbiddenError, ValidationError for an unknown order."""
         limit = max(1, min(asked.limit, MAX_PAGE))
         offset = _offset(asked)
-        text = normalise_text(asked.q or "")
+        text = normalise_text((asked.q or "").replace("\0", ""))
         with self.store.read() as tx:
             access = self.projects.access(tx, caller, code, "boq.read")
             query, plain = self._page(asked.sort, asked.section is not None, bool(text), access.may("boq.prices"))
@@ -221,18 +221,17 @@ class Bills:
             raise ValidationError("nothing to change: give quantity, unit_price or progress", message_ar="لا يوجد تغيير")
         with self.store.begin() as tx:
             access = self._allowed(tx, caller, code, given)
+            self.projects.lock(tx, access)
             before = self._line(tx, access, item_id)
+            if before[14] != change.version:
+                current = show_item(before, prices=access.may("boq.prices"))
+                raise ConflictError("the item was changed meanwhile", extra={"current": current})
             values = _changed(before, given)
-            done = tx.execute(
-                update(item)
-                .where(item.c.id == item_id, item.c.version == change.version)
-                .values(version=item.c.version + 1, updated_at=self.clock.now(), **values)
-            )
+            now = self.clock.now()
+            tx.execute(update(item).where(item.c.id == item_id).values(version=item.c.version + 1, updated_at=now, **values))
             fresh = self._line(tx, access, item_id)
-            shown = show_item(fresh, prices=access.may("boq.prices"))
-            if done.rowcount == 0:
-                raise ConflictError("the item was changed meanwhile", extra={"current": shown})
             recount(tx, fresh[4])
+            shown = show_item(fresh, prices=access.may("boq.prices"))
             details = {"item": fresh[2], **{name: [_before(before, name), value] for name, value in given.items()}}
             tx.after_commit(lambda: self.audit.record("sensitive_update", "UPDATE", f"project:{code}/boq", details))
         return shown

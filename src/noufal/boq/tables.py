@@ -1,6 +1,6 @@
 """Bills of quantities: sections, items, and the files they were imported from."""
 
-from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Index, Integer, Table, Text, UniqueConstraint
+from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Index, Integer, Select, Table, Text, UniqueConstraint, func, select
 
 from noufal.tables import metadata
 from rakiza.store import BigKey, UtcDateTime
@@ -61,3 +61,9 @@ bill_import = Table(
     Column("imported_by", Text, nullable=False),
     Index(None, "tenant_id", "project_id", "id"),
 )
+
+
+def bill_sums() -> Select[tuple[int, int, int, int]]:
+    """Return the statement that sums the bill of each project: project, items, amount, earned."""
+    sums = (func.sum(section.c.items_count).label("items"), func.sum(section.c.amount).label("amount"), func.sum(section.c.earned).label("earned"))
+    return select(section.c.project_id, *sums).group_by(section.c.project_id)

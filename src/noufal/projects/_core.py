@@ -6,6 +6,7 @@ from datetime import date
 from noufal.money import refused
 
 CODE_PATTERN = re.compile(r"[\w][\w.\-]{0,39}")
+CURRENCY_PATTERN = re.compile(r"[A-Z]{3}")
 
 
 def check_dates(start: date | None, finish: date | None) -> None:

@@ -1,14 +1,14 @@
 """Projects: list, create, change; and the one gate every project-bound action goes through."""
 
+import unicodedata
 from collections.abc import Sequence
 from datetime import date, datetime
-from typing import cast
+from typing import Annotated, cast
 
 import msgspec
-from sqlalchemy import and_, bindparam, func, insert, select, update
+from sqlalchemy import Select, and_, bindparam, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from noufal.boq.tables import section
 from noufal.membership import ALL_PROJECTS, ROLES, role_in_project
 from noufal.membership.tables import member
 from noufal.money import basis_points_text, money_text, parse_scaled, ratio_text, refused
@@ -16,11 +16,14 @@ from rakiza._kernel import Audit, Clock, Principal
 from rakiza.errors import ConflictError, ForbiddenError, NotFoundError
 from rakiza.store import Store, Transaction
 
-from ._core import CODE_PATTERN, check_dates
+from ._core import CODE_PATTERN, CURRENCY_PATTERN, check_dates
 from .tables import project
 
 MAX_PAGE = 200
+DEFAULT_VAT_BP = 1_500
 VAT_MAX_BP = 10_000
+TEXTS = {"name": 300, "name_en": 300, "client": 300}
+REQUIRED = frozenset({"name"})
 
 
 class Project(msgspec.Struct, kw_only=True):
@@ -68,7 +71,7 @@ class NewProject(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 class ProjectChange(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """Describe a change to a project; what is left out stays."""
 
-    version: int
+    version: Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
     name: str | msgspec.UnsetType = msgspec.UNSET
     name_en: str | msgspec.UnsetType | None = msgspec.UNSET
     client: str | msgspec.UnsetType | None = msgspec.UNSET
@@ -98,8 +101,9 @@ class Access(msgspec.Struct, frozen=True):
 class Projects:
     """Keep the projects of all tenants; a caller sees only those where they are a member."""
 
-    def __init__(self, store: Store, clock: Clock, audit: Audit) -> None:
-        self._store, self._clock, self._audit = store, clock, audit
+    def __init__(self, store: Store, clock: Clock, audit: Audit, sums: Select[tuple[int, int, int, int]]) -> None:
+        """Keep what is needed; `sums` gives project, items, amount and earned of each project's bill."""
+        self._store, self._clock, self._audit, self._sums = store, clock, audit, sums
         self._gate = store.compile(
             select(project.c.id, member.c.role, project.c.vat_rate_bp, project.c.currency, project.c.name, project.c.name_en)
             .select_from(project.outerjoin(member, and_(member.c.project_id == project.c.id, member.c.user_id == bindparam("user"))))
@@ -108,7 +112,8 @@ class Projects:
 
     def access(self, tx: Transaction, caller: Principal, code: str, permission: str) -> Access:
         """Return the caller's access; raise NotFoundError when the project is none of theirs, ForbiddenError when the role does not allow it."""
-        rows = tx.rows(self._gate, user=caller.user_key, tenant=caller.tenant, code=code)
+        known = CODE_PATTERN.fullmatch(code)
+        rows = tx.rows(self._gate, user=caller.user_key, tenant=caller.tenant, code=code) if known else []
         role = role_in_project(caller.may(ALL_PROJECTS), cast("str | None", rows[0][1])) if rows else None
         if role is None:
             raise NotFoundError(f"no project {code!r}", message_ar=f"لا يوجد مشروع بالرمز {code}")
@@ -120,9 +125,16 @@ class Projects:
             cast("int", identity), caller.tenant, code, role, cast("int", vat), cast("str", currency), cast("str", name), cast("str | None", name_en)
         )
 
+    @staticmethod
+    def lock(tx: Transaction, access: Access) -> None:
+        """Wait until nobody else writes this project's bill, and keep others out until the transaction ends."""
+        tx.execute(select(project.c.id).where(project.c.id == access.project_id).with_for_update())
+
     def page(self, caller: Principal, limit: int = 50, cursor: str | None = None) -> ProjectPage:
         """Return the caller's projects by code."""
         limit = max(1, min(limit, MAX_PAGE))
+        if cursor is not None and not CODE_PATTERN.fullmatch(cursor):
+            raise refused("cursor", "is not one this server gave", "مؤشر الصفحة غير صالح")
         mine = [project.c.tenant_id == caller.tenant]
         if not caller.may(ALL_PROJECTS):
             mine.append(project.c.id.in_(select(member.c.project_id).where(member.c.user_id == caller.user_key)))
@@ -182,31 +194,19 @@ class Projects:
 
     @staticmethod
     def _checked(values: dict[str, object]) -> dict[str, object]:
-        for field, longest in (("name", 300), ("name_en", 300), ("client", 300), ("currency", 3)):
+        for field, longest in TEXTS.items():
             text = values.get(field)
-            if text is None and field in values and field in {"name", "currency"}:
-                raise refused(field, "must not be empty", "لا يمكن أن يكون فارغا")
             if isinstance(text, str):
-                values[field] = clean = text.strip()
-                if len(clean) > longest or (not clean and field in {"name", "currency"}):
-                    raise refused(field, f"between 1 and {longest} characters", f"بين 1 و{longest} حرف")
+                values[field] = _clean(field, text, longest)
+        if "currency" in values and not CURRENCY_PATTERN.fullmatch(str(values["currency"])):
+            raise refused("currency", "must be the three capital letters of a currency, such as SAR", "رمز العملة ثلاثة أحرف لاتينية كبيرة مثل SAR")
         if "vat_rate" in values:
             values["vat_rate_bp"] = parse_scaled("vat_rate", str(values.pop("vat_rate")), 100, VAT_MAX_BP)
         return values
 
-    @staticmethod
-    def _show(tx: Transaction, caller: Principal, codes: Sequence[str]) -> list[Project]:
-        sums = (
-            select(
-                section.c.project_id,
-                func.sum(section.c.items_count).label("items"),
-                func.sum(section.c.amount).label("amount"),
-                func.sum(section.c.earned).label("earned"),
-            )
-            .group_by(section.c.project_id)
-            .where(section.c.project_id.in_(select(project.c.id).where(project.c.tenant_id == caller.tenant, project.c.code.in_(codes))))
-            .subquery()
-        )
+    def _show(self, tx: Transaction, caller: Principal, codes: Sequence[str]) -> list[Project]:
+        shown = select(project.c.id).where(project.c.tenant_id == caller.tenant, project.c.code.in_(codes))
+        sums = self._sums.where(self._sums.selected_columns.project_id.in_(shown)).subquery()
         rows = tx.execute(
             select(project, member.c.role, sums.c["items"], sums.c.amount, sums.c.earned)
             .select_from(
@@ -218,6 +218,17 @@ class Projects:
             .order_by(project.c.code)
         ).mappings()
         return [_shown(dict(row), caller) for row in rows]
+
+
+def _clean(field: str, text: str, longest: int) -> str | None:
+    clean = text.strip()
+    if not clean and field not in REQUIRED:
+        return None
+    if not 1 <= len(clean) <= longest:
+        raise refused(field, f"between 1 and {longest} characters", f"بين 1 و{longest} حرف")
+    if any(unicodedata.category(sign) == "Cc" for sign in clean):
+        raise refused(field, "must be one line of text", "يجب أن يكون نصا في سطر واحد")
+    return clean
 
 
 def _shown(row: dict[str, object], caller: Principal) -> Project:
