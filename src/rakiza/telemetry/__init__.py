@@ -6,9 +6,9 @@
     imported.inc(400)
 """
 
-from ._core import Parent, parse_traceparent
+from ._core import OpenSpan, Parent, parse_traceparent
 from .part import part
 from .service import Metrics, Telemetry
 from .settings import TelemetrySettings
 
-__all__ = ["Metrics", "Parent", "Telemetry", "TelemetrySettings", "parse_traceparent", "part"]
+__all__ = ["Metrics", "OpenSpan", "Parent", "Telemetry", "TelemetrySettings", "parse_traceparent", "part"]

@@ -87,12 +87,14 @@ class ServerSpan:
         self.span = span
         self.token = otel_context.attach(set_span_in_context(span))
 
-    def end(self, status: int, route: str, error: BaseException | None) -> None:
-        """Close the span with the answer's status."""
+    def detach(self) -> None:
+        """Stop being the current span; the one before is it again."""
         otel_context.detach(self.token)
+
+    def finish(self, status: int, route: str, error: BaseException | None) -> None:
+        """Close the span with the answer's status."""
         span = self.span
-        span.set_attribute("http.response.status_code", status)
-        span.set_attribute("http.route", route)
+        span.set_attributes({"http.response.status_code": status, "http.route": route})
         if error is not None:
             span.record_exception(error)
         if status >= 500:

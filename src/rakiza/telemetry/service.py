@@ -12,11 +12,11 @@ from prometheus_client.process_collector import ProcessCollector
 from rakiza._kernel import RequestContext
 from rakiza._kernel.ids import sample, span_id, trace_id
 
-from ._core import method_label, parse_traceparent
+from ._core import OpenSpan, method_label, parse_traceparent
 from .settings import TelemetrySettings
 
 if TYPE_CHECKING:
-    from ._tracing import ServerSpan, Tracing
+    from ._tracing import Tracing
 
 MAX_SERIES = 4_096
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -81,7 +81,7 @@ class Telemetry:
         context = RequestContext(request_id, parent.trace_id, span_id(), sampled=sampled, client=client, method=method, path=path)
         return context, parent.span_id
 
-    def span(self, context: RequestContext, scheme: str, parent_span_id: str | None) -> "ServerSpan":
+    def span(self, context: RequestContext, scheme: str, parent_span_id: str | None) -> OpenSpan:
         """Open the server span of a sampled request; the SDK is loaded at the first one."""
         return self.tracing.start(context, scheme, parent_span_id)
 

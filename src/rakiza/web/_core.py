@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from ipaddress import ip_address, ip_network
-from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -23,13 +22,10 @@ from rakiza.errors import (
 )
 from rakiza.logs import Logs
 from rakiza.security import COOKIE, JSON_CSP, base_headers, cross_site
-from rakiza.telemetry import Telemetry
+from rakiza.telemetry import OpenSpan, Telemetry
 
 from ._router import Match, Router
 from .settings import WebSettings
-
-if TYPE_CHECKING:
-    from rakiza.telemetry._tracing import ServerSpan
 
 Headers = Sequence[tuple[bytes, bytes]]
 _SESSION = COOKIE.encode()
@@ -83,7 +79,7 @@ class Exchange:
         self.has_session = False
         self.quiet = False
         self.refusal: AppError | None = None
-        self.span: ServerSpan | None = None
+        self.span: OpenSpan | None = None
 
 
 class PassCore:
@@ -258,7 +254,8 @@ class PassCore:
         seconds = self._clock.monotonic() - exchange.start
         label = context.route or route or UNMATCHED
         if exchange.span is not None:
-            exchange.span.end(exchange.status, label, exchange.error)
+            exchange.span.detach()
+            exchange.span.finish(exchange.status, label, exchange.error)
         telemetry.observe(context.method, label, exchange.status, seconds)
         self.logs.access(context, exchange.status, seconds, exchange.agent)
 
