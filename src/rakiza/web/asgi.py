@@ -5,7 +5,7 @@ import inspect
 from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping
 from typing import Any
 
-from rakiza._kernel import Request, Response, request_context
+from rakiza._kernel import Credentials, Request, Response, request_context
 from rakiza.errors import AppError, BadRequestError
 
 from ._core import Exchange, PassCore, too_large
@@ -56,7 +56,11 @@ class AsgiPass:
         reset = request_context.set(exchange.context)
         sender = _Sender(core, exchange, send)
         try:
-            refusal = exchange.refusal or await self._identify(exchange, headers, peer)
+            refusal = exchange.refusal
+            if refusal is None:
+                credentials = core.credentials(exchange, headers, peer)
+                if credentials is not None or exchange.found is not None:
+                    refusal = await self._identify(exchange, credentials)
             if refusal is not None:
                 exchange.refusal = refusal
                 await self._respond(sender, core.answer(exchange, refusal))
@@ -68,9 +72,8 @@ class AsgiPass:
             request_context.reset(reset)
             core.leave(exchange, route_template(scope))
 
-    async def _identify(self, exchange: Exchange, headers: dict[bytes, bytes], peer: str) -> AppError | None:
+    async def _identify(self, exchange: Exchange, credentials: Credentials | None) -> AppError | None:
         core = self.core
-        credentials = core.credentials(exchange, headers, peer)
         principal = None
         if credentials is not None:
             principal = core.recall(credentials)
