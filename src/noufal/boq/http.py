@@ -6,9 +6,8 @@ from urllib.parse import quote
 
 from litestar import get, patch, post
 from litestar.datastructures import UploadFile
-from litestar.enums import RequestEncodingType
 from litestar.handlers.http_handlers import HTTPRouteHandler
-from litestar.params import Body, Parameter
+from litestar.params import FromPath, FromQuery, JSONBody, MultipartBody, QueryParameter
 from litestar.response import Stream
 
 from noufal._http import PROBLEMS, caller
@@ -22,11 +21,11 @@ from .service import MAX_PAGE, Bills, Item, ItemChange, ItemPage, ItemQuery, Sum
 CHUNK_BYTES = 64 * 1024
 MULTIPART_OVERHEAD = 64 * 1024
 BIGGEST_KEY = 2**63 - 1
-PageSize = Annotated[int, Parameter(ge=1, le=MAX_PAGE)]
-Offset = Annotated[int, Parameter(ge=0, le=10_000_000)]
-Key = Annotated[int, Parameter(ge=0, le=BIGGEST_KEY)]
-Text = Annotated[str, Parameter(max_length=200)]
-Form = Annotated[dict[str, object], Body(media_type=RequestEncodingType.MULTI_PART)]
+PageSize = Annotated[int, QueryParameter(ge=1, le=MAX_PAGE)]
+Offset = Annotated[int, QueryParameter(ge=0, le=10_000_000)]
+Key = Annotated[int | None, QueryParameter(ge=0, le=BIGGEST_KEY)]
+Text = Annotated[str | None, QueryParameter(max_length=200)]
+Form = MultipartBody[dict[str, object]]
 
 
 def handlers(bills: Bills, importer: Importer, pool: WorkerPool, max_import_bytes: int) -> list[HTTPRouteHandler]:
@@ -34,22 +33,22 @@ def handlers(bills: Bills, importer: Importer, pool: WorkerPool, max_import_byte
 
     @get("/api/projects/{code:str}/boq/items", opt={"permission": "boq.read"}, summary="A page of items", responses=PROBLEMS)
     async def list_items(  # noqa: PLR0917 - Litestar reads the query from the signature
-        code: str,
+        code: FromPath[str],
         limit: PageSize = 100,
         offset: Offset = 0,
-        cursor: str | None = None,
-        section: Key | None = None,
-        q: Text | None = None,
-        sort: str = "position",
+        cursor: FromQuery[str | None] = None,
+        section: Key = None,
+        q: Text = None,
+        sort: FromQuery[str] = "position",
     ) -> ItemPage:
         return await pool.run(bills.items, caller(), code, ItemQuery(limit=limit, offset=offset, cursor=cursor, section=section, q=q, sort=sort))
 
     @patch("/api/projects/{code:str}/boq/items/{item_id:int}", opt={"permission": "boq.read"}, summary="Change one item", responses=PROBLEMS)
-    async def change_item(code: str, item_id: int, data: ItemChange) -> Item:
+    async def change_item(code: FromPath[str], item_id: FromPath[int], data: JSONBody[ItemChange]) -> Item:
         return await pool.run(bills.edit, caller(), code, item_id, data)
 
     @get("/api/projects/{code:str}/boq/summary", opt={"permission": "boq.read"}, summary="Sums of the bill", responses=PROBLEMS)
-    async def summary(code: str) -> Summary:
+    async def summary(code: FromPath[str]) -> Summary:
         return await pool.run(bills.summary, caller(), code)
 
     return [list_items, change_item, summary, *_file_handlers(bills, importer, pool, max_import_bytes)]
@@ -64,7 +63,7 @@ def _file_handlers(bills: Bills, importer: Importer, pool: WorkerPool, max_impor
         summary="Read a workbook; with dry_run report only",
         responses=PROBLEMS,
     )
-    async def import_bill(code: str, data: Form, dry_run: bool = True) -> Report:
+    async def import_bill(code: FromPath[str], data: Form, dry_run: FromQuery[bool] = True) -> Report:
         uploads = [value for value in data.values() if isinstance(value, UploadFile)]
         try:
             upload = data.get("file")
@@ -79,7 +78,7 @@ def _file_handlers(bills: Bills, importer: Importer, pool: WorkerPool, max_impor
                 await one.close()
 
     @get("/api/projects/{code:str}/boq/export.xlsx", opt={"permission": "boq.export"}, summary="The bill as a workbook", responses=PROBLEMS)
-    async def export(code: str, lang: Literal["ar", "en"] = "ar") -> Stream:
+    async def export(code: FromPath[str], lang: FromQuery[Literal["ar", "en"]] = "ar") -> Stream:
         file = await pool.run(export_bill, bills, caller(), code, lang)
         name = f"attachment; filename=\"{ascii_name(code)}.xlsx\"; filename*=UTF-8''{quote(code)}.xlsx"
         return Stream(_pieces(file), media_type=XLSX, headers={"content-disposition": name})
