@@ -65,7 +65,8 @@ _BASE: tuple[tuple[bytes, bytes], ...] = (
 )
 _CSP = (
     b"default-src 'none'; script-src 'nonce-%b' 'strict-dynamic'; style-src 'self' 'nonce-%b'; img-src 'self'; font-src 'self'; "
-    b"connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; object-src 'none'; require-trusted-types-for 'script'"
+    b"connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; object-src 'none'; require-trusted-types-for 'script'; "
+    b"trusted-types svelte-trusted-html"
 )
 JSON_CSP = b"default-src 'none'; frame-ancestors 'none'"
 JSON_HEADERS: tuple[tuple[bytes, bytes], ...] = ((b"content-security-policy", JSON_CSP), (b"cache-control", b"no-store"))

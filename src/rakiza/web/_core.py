@@ -1,8 +1,9 @@
 """The decisions of the request pass, the same under ASGI and WSGI; no I/O, no framework."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from ipaddress import ip_address, ip_network
+from typing import Generic, TypeAlias, TypeVar
 
 import msgspec
 
@@ -27,10 +28,10 @@ from rakiza.telemetry import OpenSpan, Telemetry
 from ._router import Match, Router
 from .settings import WebSettings
 
-Headers = Sequence[tuple[bytes, bytes]]
+Text = TypeVar("Text", str, bytes)
+_Pairs: TypeAlias = tuple[tuple[Text, Text], ...]
 _SESSION = COOKIE.encode()
-_CSP = b"content-security-policy"
-_CACHE = b"cache-control"
+_LIGHT = ((b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"strict-origin-when-cross-origin"))
 _PREFIX = "/_rakiza"
 UNMATCHED = "unmatched"
 
@@ -60,6 +61,32 @@ def client_address(peer: str, headers: dict[bytes, bytes], trusted_proxies: int)
         return peer
     hops = [hop.strip() for hop in headers.get(b"x-forwarded-for", b"").decode("latin-1").split(",") if hop.strip()]
     return hops[-trusted_proxies] if len(hops) >= trusted_proxies else peer
+
+
+class _OwnHeaders(Generic[Text]):
+    """Hold the headers of the pass as one interface writes them, built once."""
+
+    def __init__(self, write: Callable[[bytes], Text]) -> None:
+        def written(pairs: Iterable[tuple[bytes, bytes]]) -> "_Pairs[Text]":
+            return tuple((write(name), write(value)) for name, value in pairs)
+
+        self._full: dict[bool, _Pairs[Text]] = {secure: written(base_headers(hsts=secure)) for secure in (False, True)}
+        self._light: _Pairs[Text] = written(_LIGHT)
+        self._light_names: frozenset[Text] = frozenset(name for name, _ in self._light)
+        self._defaults: _Pairs[Text] = written(((b"content-security-policy", JSON_CSP), (b"cache-control", b"no-store")))
+        self._request_id: Text = write(b"x-request-id")
+
+    def added(self, own: Iterable[tuple[Text, Text]], exchange: "Exchange", *, light: bool, request_id: Text) -> list[tuple[Text, Text]]:
+        """Return the answer's own headers, then ours that it does not set itself."""
+        result = list(own)
+        names = {name.lower() for name, _ in result}
+        if light:
+            result += [pair for pair in self._light if pair[0] not in names] if names & self._light_names else self._light
+        else:
+            result += self._full[exchange.secure]
+            result += [pair for pair in self._defaults if pair[0] not in names]
+        result.append((self._request_id, request_id))
+        return result
 
 
 class Exchange:
@@ -103,9 +130,8 @@ class PassCore:
         self._authenticator: Authenticator = ctx.ports.authenticator
         self._limit = Gcra(settings.rate_limit_per_minute, 60.0)
         self._hosts = tuple(host.encode() for host in settings.allowed_hosts)
-        self._full = {secure: tuple(base_headers(hsts=secure)) for secure in (False, True)}
-        self._light = ((b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"strict-origin-when-cross-origin"))
-        self._light_names = frozenset(name for name, _ in self._light)
+        self._bytes_headers = _OwnHeaders(bytes)
+        self._text_headers = _OwnHeaders(bytes.decode)
 
     # -- on the way in
 
@@ -231,19 +257,15 @@ class PassCore:
         self.errors.capture_exception(error)
 
     def headers(self, exchange: Exchange, own: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-        """Return the answer's headers with ours added; what the application set itself stays as it is."""
-        result = list(own)
-        names = {name for name, _ in result}
-        if exchange.found is None and exchange.refusal is None and not self.settings.protect_application:
-            result += [pair for pair in self._light if pair[0] not in names] if names & self._light_names else self._light
-        else:
-            result += self._full[exchange.secure]
-            if _CSP not in names:
-                result.append((_CSP, JSON_CSP))
-            if _CACHE not in names:
-                result.append((_CACHE, b"no-store"))
-        result.append((b"x-request-id", exchange.context.request_id.encode()))
-        return result
+        """Return an ASGI answer's headers with ours added; what the application set itself stays as it is."""
+        return self._bytes_headers.added(own, exchange, light=self._is_light(exchange), request_id=exchange.context.request_id.encode())
+
+    def text_headers(self, exchange: Exchange, own: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+        """Do the same for a WSGI answer."""
+        return self._text_headers.added(own, exchange, light=self._is_light(exchange), request_id=exchange.context.request_id)
+
+    def _is_light(self, exchange: Exchange) -> bool:
+        return exchange.found is None and exchange.refusal is None and not self.settings.protect_application
 
     def leave(self, exchange: Exchange, route: str | None = None) -> None:
         """Close the exchange: span, metric, access line."""

@@ -1,9 +1,9 @@
 """The host adapter for Flask."""
 
 from collections.abc import Callable
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
-from flask import Flask, request
+from flask import Flask
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.routing import RequestRedirect
@@ -12,9 +12,10 @@ from rakiza._kernel import current
 from rakiza.errors import AppError, problem
 
 from ._core import PassCore
-from .wsgi import ROUTE_KEY, WsgiPass
+from .wsgi import WsgiPass
 
-KEY = "rakiza"
+if TYPE_CHECKING:
+    from wsgiref.types import WSGIEnvironment
 
 
 def config(app: Flask) -> dict[str, object]:
@@ -37,15 +38,16 @@ def takes(app: Flask, method: str, path: str) -> bool:
     return True
 
 
+def route_of(environ: "WSGIEnvironment") -> str | None:
+    """Return the rule Flask matched; Werkzeug leaves the request in the environ, which costs less than a `before_request` hook."""
+    rule = getattr(environ.get("werkzeug.request"), "url_rule", None)
+    return None if rule is None else cast("str", rule.rule)
+
+
 def install(app: Flask, core: PassCore, start: Callable[[], None], stop: Callable[[], None]) -> WsgiPass:
     """Put the pass around the application and start the platform: WSGI has no start-up event."""
 
-    def note_route() -> None:
-        if request.url_rule is not None:
-            request.environ[ROUTE_KEY] = request.url_rule.rule
-
-    app.before_request(note_route)
-    outer = WsgiPass(app.wsgi_app, core)
+    outer = WsgiPass(app.wsgi_app, core, route_of)
     app.wsgi_app = outer  # type: ignore[method-assign] # the way Flask documents
     start()
     return outer

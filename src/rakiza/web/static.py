@@ -21,20 +21,26 @@ class StaticFolder:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._index = folder / "index.html"
         self._files: dict[str, Path] = {}
         self._page: bytes | None = None
-        self._load()
+        self._built = 0
+        self._load_when_built()
 
-    def _load(self) -> None:
-        if self._folder.is_dir():
+    def _load_when_built(self) -> None:
+        """Read the folder again when its page was written since."""
+        try:
+            built = self._index.stat().st_mtime_ns
+        except OSError:
+            built = 0
+        if built != self._built:
             self._files = {path.relative_to(self._folder).as_posix(): path for path in sorted(self._folder.rglob("*")) if path.is_file()}
-        page = self._files.get("index.html")
-        self._page = page.read_bytes() if page else None
+            self._page = self._index.read_bytes() if built else None
+            self._built = built
 
     def page(self, _: Request) -> Response:
         """Return the one page, its nonce new each time."""
-        if self._page is None:
-            self._load()  # built since the start
+        self._load_when_built()
         nonce = token(128)
         body = self._page.replace(NONCE, nonce.encode()) if self._page is not None else _MISSING
         headers = [(b"content-security-policy", html_csp(nonce)), (b"cache-control", b"no-store")]

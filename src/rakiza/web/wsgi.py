@@ -18,16 +18,35 @@ if TYPE_CHECKING:
 
     from rakiza._kernel import RequestContext
 
-ROUTE_KEY = "rakiza.route"
 _REASONS = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
+_JUDGED = tuple(
+    (name if name == "CONTENT_LENGTH" else f"HTTP_{name}", name.replace("_", "-").lower().encode())
+    for name in (
+        "AUTHORIZATION",
+        "CONTENT_LENGTH",
+        "COOKIE",
+        "FORWARDED",
+        "HOST",
+        "ORIGIN",
+        "SEC_FETCH_SITE",
+        "TRACEPARENT",
+        "TRANSFER_ENCODING",
+        "USER_AGENT",
+        "X_API_KEY",
+        "X_FORWARDED_FOR",
+        "X_FORWARDED_PROTO",
+        "X_REAL_IP",
+    )
+)
 _CONTENT = {"CONTENT_TYPE": b"content-type", "CONTENT_LENGTH": b"content-length"}
 
 
 class WsgiPass:
     """Wrap a WSGI application: one pass in, the application or a platform route, one pass out."""
 
-    def __init__(self, app: "WSGIApplication", core: PassCore) -> None:
+    def __init__(self, app: "WSGIApplication", core: PassCore, route_of: "Callable[[WSGIEnvironment], str | None]" = lambda _: None) -> None:
         self.app = app
+        self.route_of = route_of
         self.core = core
         self._loop = LoopThread()
 
@@ -36,7 +55,7 @@ class WsgiPass:
         core = self.core
         if core.start is not None:
             core.start()
-        headers = request_headers(environ)
+        headers = judged_headers(environ)
         peer = environ.get("REMOTE_ADDR", "")
         path = environ.get("PATH_INFO", "").encode("latin-1").decode("utf-8", "replace")
         exchange = core.enter(environ["REQUEST_METHOD"], path, headers, peer, environ.get("wsgi.url_scheme", "http"))
@@ -70,7 +89,7 @@ class WsgiPass:
         try:
             body = read_body(environ, headers, core.body_limit(exchange))
             query = environ.get("QUERY_STRING", "").encode("latin-1")
-            return self._handle(exchange, core.request(exchange, headers, query, body))
+            return self._handle(exchange, core.request(exchange, request_headers(environ), query, body))
         except Exception as error:  # noqa: BLE001 - border: the request pass
             return core.answer(exchange, error)
 
@@ -91,6 +110,11 @@ class WsgiPass:
                 core.capture(exchange, error)
                 raise
             return answer.respond(core.answer(exchange, error))
+
+
+def judged_headers(environ: "WSGIEnvironment") -> dict[bytes, bytes]:
+    """Return the few headers the pass looks at; the others cost time on every request and are read by platform routes only."""
+    return {name: environ[key].encode("latin-1") for key, name in _JUDGED if environ.get(key)}
 
 
 def request_headers(environ: "WSGIEnvironment") -> dict[bytes, bytes]:
@@ -167,8 +191,7 @@ class _Answer:
         """Be the `start_response` of the application."""
         self.started = True
         self.exchange.status = int(status[:3])
-        own = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
-        texts = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in self._pass.core.headers(self.exchange, own)]
+        texts = self._pass.core.text_headers(self.exchange, headers)
         return self._start_response(status, texts, exc_info) if exc_info else self._start_response(status, texts)
 
     def respond(self, response: Response) -> Iterable[bytes]:
@@ -202,4 +225,4 @@ class _Answer:
             cast("Any", getattr(self._body, "close", bool))()
         finally:
             request_context.reset(self._token)
-            self._pass.core.leave(self.exchange, self._environ.get(ROUTE_KEY))
+            self._pass.core.leave(self.exchange, self._pass.route_of(self._environ))

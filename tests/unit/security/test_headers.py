@@ -12,7 +12,8 @@ from rakiza.security._core import client_network, is_local_host, normal_email, n
 def test_the_policy_of_a_page_is_the_one_that_was_scored() -> None:
     assert html_csp("n0nce") == (
         b"default-src 'none'; script-src 'nonce-n0nce' 'strict-dynamic'; style-src 'self' 'nonce-n0nce'; img-src 'self'; font-src 'self'; "
-        b"connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; object-src 'none'; require-trusted-types-for 'script'"
+        b"connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; object-src 'none'; require-trusted-types-for 'script'; "
+        b"trusted-types svelte-trusted-html"
     )
     assert JSON_CSP == b"default-src 'none'; frame-ancestors 'none'"
 
