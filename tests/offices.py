@@ -107,11 +107,18 @@ class Office:
         sent: list[dict[str, Any]] = []
         waiting = [{"type": "http.request", "body": content, "more_body": False}]
 
+        answered = asyncio.Event()
+
         async def receive() -> dict[str, Any]:
-            return waiting.pop() if waiting else await asyncio.Future()
+            if waiting:
+                return waiting.pop()
+            await answered.wait()
+            return {"type": "http.disconnect"}
 
         async def send(message: Any) -> None:
             sent.append(message)
+            if message["type"] == "http.response.body" and not message.get("more_body"):
+                answered.set()
 
         await self.app(scope, receive, send)  # type: ignore[arg-type]
         head = {name.decode().lower(): value.decode("latin-1") for name, value in sent[0]["headers"]}
