@@ -17,34 +17,16 @@ A unit of work is synchronous and belongs to one thread: never await inside the 
 Statements given to `tx.execute` are SQLAlchemy's; `tx.rows(store.compile(...))` skips its result layer and returns the
 driver's tuples (`as_utc` reads a timestamp among them). `tx.savepoint()` guards a statement that may fail.
 
-**Migrations.** A room's scripts lie flat in its package `migrations/`: `rakiza/security/migrations/__init__.py` (a docstring) and
-`0001_users.py`, `0002_sessions.py`, … forwards only, each a link of one chain, never changed after a release:
-
-    \"\"\"Create the users.\"\"\"
-
-    import sqlalchemy as sa
-    from alembic import op
-    from rakiza.store import BigKey, UtcDateTime
-
-    revision = "0001"
-    down_revision = None
-
+**Migrations.** A room's scripts lie flat in its package `migrations/`, forwards only, each a link of one chain, never changed after a
+release. `0001_users.py` holds `revision = "0001"` and `down_revision = None` (literals on lines of their own: heads are read from the text,
+without importing Alembic) and
 
     def upgrade() -> None:
-        \"\"\"Create the table.\"\"\"
-        op.create_table(
-            "rakiza_security_user",
-            sa.Column("id", BigKey, primary_key=True),
-            sa.Column("tenant_id", sa.Text, nullable=False, server_default="default"),
-            sa.Column("email", sa.Text, nullable=False),
-            sa.Column("created_at", UtcDateTime, nullable=False),
-            sa.UniqueConstraint("tenant_id", "email"),
-        )
+        op.create_table("rakiza_security_user", sa.Column("id", BigKey, primary_key=True), sa.Column("email", sa.Text, nullable=False))
 
-The part says `Migrations(package="rakiza.security.migrations", prefix="rakiza_security")`; the table `rakiza_security_version` keeps
-the revision. Constraints get their names from the convention of `metadata()`. To change a table use
-`with op.batch_alter_table(...) as batch`, which rebuilds it on SQLite. The two assignments are literals on lines of their own: heads are
-read from the text, without importing Alembic.
+The part says `Migrations(package="rakiza.security.migrations", prefix="rakiza_security")`; the table `rakiza_security_version` keeps the
+revision. Constraints get their names from the convention of `metadata()`. A table is changed by `with op.batch_alter_table(...) as batch`,
+which rebuilds it on SQLite.
 """
 
 from rakiza._kernel import Migrations

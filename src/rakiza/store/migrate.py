@@ -4,7 +4,6 @@ import importlib.util
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import sqlalchemy as sa
@@ -85,17 +84,11 @@ def _state(room: Migrations, version: str | None, links: list[str]) -> Migration
 
 
 def _versions(connection: sa.Connection, migrations: Sequence[Migrations]) -> dict[str, str]:
-    names = {f"{room.prefix}_version": room.prefix for room in migrations}
-    catalogue = "select name from sqlite_master" if connection.dialect.name == "sqlite" else "select tablename from pg_tables"
-    column = catalogue.split()[1]
-    narrowed = sa.text(f"{catalogue} where {column} in :names").bindparams(sa.bindparam("names", list(names), expanding=True))
-    there = [str(name) for name in connection.scalars(narrowed)]
-    if not there:
-        return {}
-    selects: list[sa.Select[*tuple[Any, ...]]] = [
-        sa.select(sa.literal(names[name]), sa.column("version_num")).select_from(sa.table(name)) for name in there
-    ]
-    return {str(prefix): str(version) for prefix, version in connection.execute(sa.union_all(*selects))}
+    there = set(sa.inspect(connection).get_table_names())
+    rooms = [room.prefix for room in migrations if f"{room.prefix}_version" in there]
+    version = sa.column("version_num", sa.Text)
+    selects = [sa.select(sa.literal(room, sa.Text), version).select_from(sa.table(f"{room}_version")) for room in rooms]
+    return {str(room): str(found) for room, found in connection.execute(sa.union_all(*selects))} if rooms else {}
 
 
 def _upgrade(store: Store, room: Migrations) -> None:
@@ -130,5 +123,5 @@ def differences(store: Store, tables: sa.MetaData, prefix: str) -> list[str]:
         return kind != "table" or (str(name).startswith(f"{prefix}_") and name != f"{prefix}_version")
 
     with store.read() as tx:
-        options = {"include_name": ours, "compare_server_default": False}
-        return [str(found) for found in compare_metadata(MigrationContext.configure(tx.connection, opts=options), tables)]
+        context = MigrationContext.configure(tx.connection, opts={"include_name": ours, "compare_server_default": False})
+        return [str(found) for found in compare_metadata(context, tables)]

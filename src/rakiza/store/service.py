@@ -7,7 +7,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
 from types import TracebackType
@@ -139,7 +139,7 @@ class Store:
         parsed = parse_url(url)
         self.url = f"sqlite:///{parsed.database}" if parsed.get_backend_name() == "sqlite" else parsed.render_as_string(hide_password=True)
         self._backend = _backend(parsed, self.settings, application)
-        self.dialect: Literal["sqlite", "postgresql"] = "sqlite" if self._backend.name == "sqlite" else "postgresql"
+        self.dialect: Literal["sqlite", "postgresql"] = "sqlite" if self._backend.engine.dialect.name == "sqlite" else "postgresql"
         self.driver_error: type[Exception] = self._backend.engine.dialect.loaded_dbapi.Error
         self._explained = _Explained(self._backend, (self.driver_error, sa.exc.SQLAlchemyError))
         self._compiled: dict[tuple[sa.Executable, tuple[str, ...]], Compiled] = {}
@@ -176,20 +176,14 @@ class Store:
         """Lend a connection of the driver of its own, in autocommit mode, outside pool and transactions; closed after the block."""
         with self._explained:
             connection = self._backend.connect()
-        try:
+        with closing(connection):
             yield connection
-        finally:
-            connection.close()
 
     @contextmanager
     def migrating(self) -> Iterator[sa.Connection]:
         """Open the one transaction in which tables may change; other processes that migrate wait. Raise StoreError."""
         with self._explained, self._backend.migrating() as connection:
             yield connection
-
-    def remark(self) -> str | None:
-        """Return what an operator should know about the place of the data, or none."""
-        return self._backend.remark()
 
     def retry(self, work: Callable[[], T], attempts: int = 3) -> T:
         """Call `work` (a whole transaction) again when PostgreSQL undid it for another one's sake; raise StoreConflictError in the end."""
@@ -232,28 +226,28 @@ class Store:
         """End the transaction: undo it for an error of the block or of a block inside, else commit and run what waits for that."""
         tx.closed = True
         _open.set(tuple(other for other in _open.get() if other is not tx and not other.closed))
-        failure = self._commit(tx) if error is None else error
-        if failure is None:
-            self._backend.release(tx._session, broken=False)
-            for work in tx._after:
-                _call(work)
+        if error is not None:
+            self._undo(tx)
+            if (shown := self._backend.explain(error)) is not None:
+                raise shown from error
             return
-        self._undo(tx)
-        shown = self._backend.explain(failure)
-        if shown is not None:
-            raise shown from failure
-        if failure is not error:  # the block's own error goes on by itself
-            raise failure
+        with self._explained:
+            self._commit(tx)
+        for work in tx._after:
+            try:
+                work()
+            except Exception:  # border: observer hook, the commit has happened
+                log.exception("work after a commit failed")
 
-    def _commit(self, tx: Transaction) -> BaseException | None:
+    def _commit(self, tx: Transaction) -> None:
         try:
             if tx._failed is not None:
-                hint = "let the error of an inner block through"
-                raise RolledBackError(f"undone, because a block inside failed: {tx._failed!r}", hint=hint) from tx._failed
+                raise RolledBackError(f"undone, because a block inside failed and its error was swallowed: {tx._failed!r}") from tx._failed
             self._backend.commit(tx._session)
-        except BaseException as failure:  # noqa: BLE001 - the connection must be taken back first; then it is raised
-            return failure
-        return None
+        except BaseException:
+            self._undo(tx)
+            raise
+        self._backend.release(tx._session, broken=False)
 
     def _undo(self, tx: Transaction) -> None:
         broken = True
@@ -302,13 +296,6 @@ def _backend(url: sa.URL, settings: StoreSettings, application: str) -> Backend:
     from ._backends.postgresql import PostgresqlBackend
 
     return PostgresqlBackend(url, settings, application)
-
-
-def _call(work: Callable[[], object]) -> None:
-    try:
-        work()
-    except Exception:  # border: observer hook, the commit has happened
-        log.exception("work after a commit failed")
 
 
 def _forget(store: "weakref.ref[Store]") -> None:

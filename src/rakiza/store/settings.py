@@ -32,8 +32,6 @@ class StoreSettings(RoomSettings, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         """Raise ValueError for a size or a time that cannot work."""
-        if self.pool_size < 1:
-            raise ValueError(f"pool_size must be at least 1, got {self.pool_size}")
-        for name in ("pool_timeout_seconds", "busy_timeout_seconds", "connect_timeout_seconds"):
+        for name in ("pool_size", "pool_timeout_seconds", "busy_timeout_seconds", "connect_timeout_seconds"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")

@@ -74,7 +74,7 @@ def test_foreign_keys_hold(sqlite_url: str) -> None:
 
 
 def test_settings_that_cannot_work_are_refused() -> None:
-    with pytest.raises(ValueError, match="pool_size"):
+    with pytest.raises(ValueError, match="pool_size must be above 0"):
         StoreSettings(pool_size=0)
     with pytest.raises(ValueError, match="busy_timeout_seconds"):
         StoreSettings(busy_timeout_seconds=0)

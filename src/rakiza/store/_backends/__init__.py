@@ -29,7 +29,6 @@ class Session:
 class Backend(Protocol):
     """Open, end and explain transactions on one engine."""
 
-    name: str
     engine: sa.Engine
     probe: str
 
@@ -39,7 +38,6 @@ class Backend(Protocol):
     def connect(self) -> Any: ...
     def migrating(self) -> AbstractContextManager[sa.Connection]: ...
     def explain(self, error: BaseException) -> StoreError | None: ...
-    def remark(self) -> str | None: ...
     def close(self) -> None: ...
     def forget(self) -> None: ...
 
@@ -47,8 +45,3 @@ class Backend(Protocol):
 def driver_error(error: BaseException) -> BaseException:
     """Return the driver's error inside SQLAlchemy's, or the error itself."""
     return (error.orig or error) if isinstance(error, sa.exc.DBAPIError) else error
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of an error's text."""
-    return str(error).strip().partition("\n")[0]

@@ -11,7 +11,7 @@ from sqlalchemy import event
 from rakiza.store.errors import RolledBackError, StoreBusyError, StoreConflictError, StoreError, StoreUnavailableError
 from rakiza.store.settings import StoreSettings
 
-from . import Session, driver_error, first_line
+from . import Session, driver_error
 
 try:
     import psycopg
@@ -26,7 +26,6 @@ AWAY = ("08", "57P")  # SQLSTATE classes: connection exception, operator interve
 class PostgresqlBackend:
     """Keep a pool of `pool_size` connections."""
 
-    name = "postgresql"
     probe = "select 1"
 
     def __init__(self, url: sa.URL, settings: StoreSettings, application: str) -> None:
@@ -93,24 +92,20 @@ class PostgresqlBackend:
         cause = driver_error(error)
         if not isinstance(cause, psycopg.Error):
             return None
-        state = cause.sqlstate or ""
+        state, text = cause.sqlstate or "", str(cause).strip().partition("\n")[0]
         if state in _TROUBLE:
             kind, code, what, hint = _TROUBLE[state]
-            return kind(f"{what} at {self.where} ({first_line(cause)})", code=code, hint=hint)
+            return kind(f"{what} at {self.where} ({text})", code=code, hint=hint)
         lost = isinstance(error, sa.exc.DBAPIError) and error.connection_invalidated
         if lost or state.startswith(AWAY) or (not state and isinstance(cause, psycopg.OperationalError)):
             hint = "is the server running, and are address, user and password in DATABASE_URL right?"
-            return StoreUnavailableError(f"PostgreSQL at {self.where} cannot be reached ({first_line(cause)})", hint=hint)
-        return None
-
-    def remark(self) -> str | None:
+            return StoreUnavailableError(f"PostgreSQL at {self.where} cannot be reached ({text})", hint=hint)
         return None
 
     def close(self) -> None:
         self.engine.dispose()
 
     def forget(self) -> None:
-        """Leave the parent's connections alone in a forked child."""
         self.engine.dispose(close=False)
 
 
@@ -126,8 +121,7 @@ _TROUBLE: dict[str, tuple[type[StoreError], str, str, str]] = {
 
 
 def _drop_if_hung_up(driver: "psycopg.Connection[Any]", _record: object, _fairy: object) -> None:
-    # An idle connection has something to read only when the server hung up (or its settings changed, when a new one does no harm):
-    # one system call instead of a round trip.
+    # An idle connection has something to read when the server hung up: one system call instead of a round trip.
     poll = select.poll()
     poll.register(driver.fileno(), select.POLLIN | select.POLLHUP)
     if poll.poll(0):

@@ -1,5 +1,6 @@
 """SQLite: one writer with `BEGIN IMMEDIATE` behind a fair queue, a bounded set of readers, WAL."""
 
+import logging
 import sqlite3
 import threading
 import time
@@ -15,19 +16,18 @@ from rakiza._kernel import SYSTEM_CLOCK
 from rakiza.store.errors import MigrationError, StoreBusyError, StoreError
 from rakiza.store.settings import StoreSettings
 
-from . import Session, driver_error, first_line
+from . import Session, driver_error
 
 MIB = 1024 * 1024
 PRAGMAS = ("foreign_keys=on", f"mmap_size={256 * MIB}", "cache_size=-16384", f"journal_size_limit={64 * MIB}", "temp_store=memory")  # cache in KiB
 CACHED_STATEMENTS = 512
 MIGRATION_WAIT_SECONDS = 600.0
 NETWORK_FILE_SYSTEMS = ("nfs", "cifs", "smb", "9p", "fuse.sshfs", "ceph", "glusterfs", "lustre")
+log = logging.getLogger("rakiza.store")
 
 
 class FairLock:
     """Let waiters in by the order in which they came."""
-
-    __slots__ = ("_held", "_mutex", "_waiters")
 
     def __init__(self) -> None:
         self._mutex = threading.Lock()
@@ -68,7 +68,6 @@ class FairLock:
 class SqliteBackend:
     """Keep one writer and at most `pool_size` readers of one file."""
 
-    name = "sqlite"
     probe = "select 1 from sqlite_master limit 1"
 
     def __init__(self, path: Path, settings: StoreSettings) -> None:
@@ -77,9 +76,11 @@ class SqliteBackend:
         self._generation = 0
         self._orphans: list[Session] = []
         self._reset()
+        if kind := network_file_system(path):
+            log.warning("the database %s lies on a network file system (%s), which can lose or damage it: move it to a local disk", path, kind)
         # The pool of SQLAlchemy costs more than a keyed read; sessions keep their connection instead.
-        self._write_engine = sa.create_engine("sqlite://", creator=lambda: self.open_file(query_only=False), poolclass=sa.NullPool)
-        self.engine = sa.create_engine("sqlite://", creator=lambda: self.open_file(query_only=True), poolclass=sa.NullPool)
+        self._write_engine = sa.create_engine("sqlite://", creator=self.connect, poolclass=sa.NullPool)
+        self.engine = sa.create_engine("sqlite://", creator=lambda: self.connect(query_only=True), poolclass=sa.NullPool)
 
     def _reset(self) -> None:
         self._turn = FairLock()
@@ -87,7 +88,7 @@ class SqliteBackend:
         self._idle: list[Session] = []
         self._writer: Session | None = None
 
-    def open_file(self, query_only: bool) -> sqlite3.Connection:
+    def connect(self, query_only: bool = False) -> sqlite3.Connection:
         """Return a connection with every pragma set; make the folder when it is missing."""
         self._make_folder()
         wait = self._settings.busy_timeout_seconds
@@ -173,9 +174,6 @@ class SqliteBackend:
                 self._idle.append(session)
             self._slots.release()
 
-    def connect(self) -> sqlite3.Connection:
-        return self.open_file(query_only=False)
-
     @contextmanager
     def migrating(self) -> Iterator[sa.Connection]:
         """Open the write transaction with foreign keys unchecked until its end, so that tables can be rebuilt."""
@@ -204,19 +202,8 @@ class SqliteBackend:
             return StoreBusyError(f"waited {waited:g} s for a writer of another process of {self.path}", hint="end long transactions there")
         for start, (code, what, hint) in _TROUBLE.items():
             if name.startswith(start):
-                return StoreError(f"the database {self.path} {what} ({first_line(cause)})", code=code, hint=hint.format(folder=self.path.parent))
+                return StoreError(f"the database {self.path} {what} ({cause})", code=code, hint=hint.format(folder=self.path.parent))
         return None
-
-    def remark(self) -> str | None:
-        """Return a warning when the file lies on a network file system."""
-        found, kind = "", ""
-        with suppress(OSError):
-            place = self.path.resolve()
-            for line in Path("/proc/self/mounts").read_text(encoding="utf-8", errors="replace").splitlines():
-                _, mount, name, *_ = line.split(" ")
-                if place.is_relative_to(mount) and len(mount) >= len(found):
-                    found, kind = mount, name
-        return f"{self.path} lies on a network file system ({kind}): move it to a local disk" if kind.startswith(NETWORK_FILE_SYSTEMS) else None
 
     def close(self) -> None:
         self._generation += 1
@@ -249,3 +236,14 @@ _TROUBLE = {
 def _close(session: Session) -> None:
     with suppress(sqlite3.Error, sa.exc.SQLAlchemyError):
         session.connection.close()
+
+
+def network_file_system(path: Path) -> str | None:
+    """Return the kind of network file system `path` lies on, none on a local disk."""
+    found, kind, place = "", "", path.resolve()
+    with suppress(OSError):
+        for line in Path("/proc/self/mounts").read_text(encoding="utf-8", errors="replace").splitlines():
+            _, mount, name, *_ = line.split(" ")
+            if place.is_relative_to(mount) and len(mount) >= len(found):
+                found, kind = mount, name
+    return kind if kind.startswith(NETWORK_FILE_SYSTEMS) else None
