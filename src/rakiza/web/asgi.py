@@ -135,12 +135,13 @@ class AsgiPass:
         except asyncio.CancelledError:
             raise
         except Exception as error:
-            if sender.started:
+            if not sender.started:
+                # An application that lost its body to the limit fails for that reason: the limit is the answer, not a fault.
+                await self._respond(sender, core.answer(exchange, sender.overflow or error))
+            elif sender.overflow is None:
                 core.capture(exchange, error)
                 if not sender.finished:
                     raise  # the server must cut the connection: half an answer is out
-                return
-            await self._respond(sender, core.answer(exchange, error))
 
     async def _respond(self, sender: "_Sender", response: Response) -> None:
         chunks = _chunks(response)
