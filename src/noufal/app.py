@@ -1,10 +1,12 @@
 """The ERP as an application: Litestar inside, the platform's pass around."""
 
 from collections.abc import Mapping
+from functools import cache
 
-from litestar import Litestar, Router, get
+import msgspec
+from litestar import Litestar, Response, get
+from litestar.handlers.http_handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
-from litestar.openapi.plugins import JsonRenderPlugin
 
 from noufal import __doc__ as about
 from noufal._http import PERMISSION, check_permissions, error_handlers, guard
@@ -32,30 +34,31 @@ def create_platform(settings: Mapping[str, Mapping[str, object]] | None = None, 
 def create_app(platform: Platform | None = None) -> Litestar:
     """Build the application around a platform; serve what this returns."""
     platform = platform or create_platform()
-    erp = platform.service("noufal", Erp)
+    describe = cache(lambda: _description(_handlers(platform)))  # made at the first question: few ask
 
-    @get("/api/openapi.json", opt={PERMISSION: PUBLIC}, include_in_schema=False, sync_to_thread=False)
-    def openapi() -> dict[str, object]:
-        return app.openapi_schema.to_schema()
+    @get("/api/openapi.json", opt={PERMISSION: PUBLIC}, include_in_schema=False)
+    async def openapi() -> Response[bytes]:
+        return Response(await platform.ctx.pool.run(describe), media_type="application/json")
 
     app = Litestar(
-        [
-            openapi,
-            *project_handlers(erp.projects, erp.members, platform.ctx.pool),
-            *boq_handlers(erp.bills, erp.importer, platform.ctx.pool, erp.settings.max_import_bytes),
-        ],
+        [openapi, *_handlers(platform)],
         guards=[guard],
         exception_handlers=error_handlers(platform),  # type: ignore[arg-type] # handlers of narrower exceptions
-        openapi_config=OpenAPIConfig(
-            title="noufal",
-            version=__version__,
-            description=about,
-            render_plugins=[JsonRenderPlugin()],
-            openapi_router=Router("/api/openapi", route_handlers=[], opt={PERMISSION: PUBLIC}, include_in_schema=False),
-        ),
+        openapi_config=None,
         logging_config=None,
         request_max_body_size=JSON_BODY_BYTES,
     )
     check_permissions(app)
     platform.wrap(app)
     return app
+
+
+def _handlers(platform: Platform) -> list[HTTPRouteHandler]:
+    erp, pool = platform.service("noufal", Erp), platform.ctx.pool
+    return [*project_handlers(erp.projects, erp.members, pool), *boq_handlers(erp.bills, erp.importer, pool, erp.settings.max_import_bytes)]
+
+
+def _description(handlers: list[HTTPRouteHandler]) -> bytes:
+    """Return the OpenAPI description of the routes; Litestar's own pages for it would be routes nobody declared."""
+    described = Litestar(handlers, openapi_config=OpenAPIConfig(title="noufal", version=__version__, description=about), logging_config=None)
+    return msgspec.json.encode(described.openapi_schema.to_schema())
