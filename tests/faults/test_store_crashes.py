@@ -38,10 +38,13 @@ while True:
     print("committed", number)
 """
 MIGRATE = """
-import sys
+import os, sys, time
+import alembic.command
 from rakiza.store import Migrations, Store, migrate
 store = Store(sys.argv[1])
 print("ready")
+while not os.path.exists(sys.argv[2]):
+    time.sleep(0.005)
 print("was", migrate(store, [Migrations("yard_migrations", "yard")])[0].current)
 store.close()
 """
@@ -112,8 +115,11 @@ def yard(tmp_path: Path, seconds: float) -> dict[str, str]:
 
 
 def test_processes_that_start_together_migrate_once(database_url: str, python_process: Process, tmp_path: Path) -> None:
-    env = yard(tmp_path, 0.3)
-    children = [python_process(MIGRATE, database_url, env=env) for _ in range(4)]
+    env, gate = yard(tmp_path, 1.0), tmp_path / "go"
+    children = [python_process(MIGRATE, database_url, str(gate), env=env) for _ in range(4)]
+    for child in children:
+        child.wait_for("ready")
+    gate.touch()
     outputs = [child.finish() for child in children]
     assert [lines[-1].split()[0] for lines in outputs] == ["was"] * 4
     assert sum("halfway" in lines for lines in outputs) == 1
@@ -128,7 +134,7 @@ def test_a_migration_killed_halfway_is_finished_by_the_next_start(
 ) -> None:
     monkeypatch.syspath_prepend(str(tmp_path))
     rooms = [Migrations("yard_migrations", "yard")]
-    kill9(MIGRATE, "halfway", durable_url, env=yard(tmp_path, 30))
+    kill9(MIGRATE, "halfway", durable_url, "/", env=yard(tmp_path, 30))
     store = Store(durable_url)
     assert current(store, rooms)[0].current is None
     yard(tmp_path, 0)
