@@ -1,5 +1,6 @@
 """What every HTTP handler of the ERP shares: the guard, the caller, and errors as problem+json."""
 
+import re
 from typing import Any, cast
 
 import msgspec
@@ -28,7 +29,8 @@ from rakiza.errors import (
 
 PROBLEM_JSON = "application/problem+json"
 PERMISSION = "permission"
-_BY_STATUS: dict[int, type[AppError]] = {400: BadRequestError, 404: NotFoundError, 405: MethodNotAllowedError, 413: TooLargeError}
+_NAMED = re.compile(r"field `(\w+)`$")
+_BY_STATUS: dict[int, type[AppError]] = {400: BadRequestError, 405: MethodNotAllowedError, 413: TooLargeError}
 
 
 class ProblemFinding(msgspec.Struct, kw_only=True):
@@ -119,12 +121,15 @@ def error_handlers(platform: Platform) -> dict[type[Exception], object]:
     def framework(_: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
         return problem_response(_translated(error))
 
+    def too_deep(_: Request[Any, Any, Any], __: RecursionError) -> Response[bytes]:
+        return problem_response(BadRequestError("the body is nested too deeply", code="malformed_json"))
+
     def unforeseen(_: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
         platform.errors.capture_exception(error)
         context = current()
         return problem_response(unexpected(context.request_id if context else ""))
 
-    return {AppError: expected, HTTPException: framework, Exception: unforeseen}
+    return {AppError: expected, HTTPException: framework, RecursionError: too_deep, Exception: unforeseen}
 
 
 def _translated(error: HTTPException) -> AppError:
@@ -132,15 +137,23 @@ def _translated(error: HTTPException) -> AppError:
     fields = cast("list[dict[str, str]]", error.extra) if isinstance(error.extra, list) else []
     if error.status_code == 400 and fields:
         findings = [_finding(field) for field in fields]
-        return ValidationError("; ".join(f"{one['field']}: {one['message_en']}" for one in findings), errors=findings)
+        said = "; ".join(f"{one['field']}: {one['message_en']}" if one["field"] else one["message_en"] for one in findings)
+        return ValidationError(said, errors=findings)
+    headers = dict(error.headers or {})
+    if error.status_code == 404:
+        return NotFoundError("there is nothing at this address", message_ar="لا شيء في هذا العنوان", headers=headers)
     kind = _BY_STATUS.get(error.status_code)
-    if kind is not None:
-        return kind(error.detail, headers=dict(error.headers or {}))
-    return _HttpStatusError(error.status_code, error.detail, dict(error.headers or {}))
+    return kind(error.detail, headers=headers) if kind else _HttpStatusError(error.status_code, error.detail, headers)
 
 
 def _finding(field: dict[str, str]) -> dict[str, str]:
-    return {"field": field.get("key", ""), "message_en": field.get("message", ""), "message_ar": "قيمة غير صحيحة"}
+    """Return what the framework says of one field; of a field missing from the body it names only the body."""
+    key, said = field.get("key", ""), field.get("message", "")
+    if key == "data":
+        named = _NAMED.search(said)
+        key = named[1] if named else ""
+        said = "the body is missing" if said == "'data'" else said
+    return {"field": key, "message_en": said, "message_ar": f"قيمة غير صحيحة في الحقل {key}" if key else "محتوى الطلب غير صحيح"}
 
 
 class _HttpStatusError(AppError):

@@ -16,11 +16,10 @@ from rakiza.errors import ValidationError
 
 from ._importer import Importer, Report
 from ._workbook_out import XLSX, export_bill
-from .service import MAX_PAGE, Bills, Item, ItemChange, ItemPage, ItemQuery, Summary
+from .service import BIGGEST_KEY, MAX_PAGE, Bills, Item, ItemChange, ItemPage, ItemQuery, Summary
 
 CHUNK_BYTES = 64 * 1024
 MULTIPART_OVERHEAD = 64 * 1024
-BIGGEST_KEY = 2**63 - 1
 PageSize = Annotated[int, QueryParameter(ge=1, le=MAX_PAGE)]
 Offset = Annotated[int, QueryParameter(ge=0, le=10_000_000)]
 Key = Annotated[int | None, QueryParameter(ge=0, le=BIGGEST_KEY)]

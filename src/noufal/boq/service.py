@@ -34,6 +34,7 @@ from ._numbers import normalise_text
 from .tables import bill_import, item, section
 
 MAX_PAGE = 500
+BIGGEST_KEY = 2**63 - 1
 SORTS = {
     "position": item.c.position,
     "code": item.c.code,
@@ -253,7 +254,7 @@ class Bills:
     @staticmethod
     def _line(tx: Transaction, access: Access, item_id: int) -> Row:
         mine = and_(item.c.tenant_id == access.tenant, item.c.project_id == access.project_id)
-        row = tx.execute(select(*_COLUMNS).where(item.c.id == item_id, mine)).first()
+        row = tx.execute(select(*_COLUMNS).where(item.c.id == item_id, mine)).first() if item_id <= BIGGEST_KEY else None
         if row is None:
             raise NotFoundError(f"no item {item_id} in this bill", message_ar="البند غير موجود في هذه المقايسة")
         return cast("Row", tuple(row))
