@@ -15,9 +15,9 @@ from noufal.projects import NewProject
 from noufal.seed import COMMAND_LINE, seed_demo
 from rakiza import Platform
 from rakiza._kernel import SettingsError
-from rakiza._serve import SERVERS, serve_granian, serve_uvicorn
 from rakiza.cli import command_line, run, running, say
 from rakiza.errors import NotFoundError, ValidationError
+from rakiza.serve import SERVERS, bind, serve_granian, serve_uvicorn
 
 DEMO_EMAIL = "admin@noufal.example"
 
@@ -65,6 +65,8 @@ def _serve(platform: Platform, host: str, port: int, *, demo: bool, server: str,
 
     if server == "granian":
         platform.shutdown()
+        with bind(host, port) as probe:  # a taken port is told before a link is printed
+            port = probe.getsockname()[1]
         ready(port)
         serve_granian("noufal.app:create_app", host, port, factory=True)
     else:
@@ -91,29 +93,28 @@ def _import_command(platform: Platform) -> Callable[..., None]:
     ) -> None:
         if not file.is_file():
             raise SettingsError(f"there is no file {file}")
-        erp = platform.service("noufal", Erp)
-        _ensure_project(erp, project, create_project)
+        importer = platform.service("noufal", Erp).importer
+        new = NewProject(code=project, name=project) if create_project else None
         try:
-            report = erp.importer.run(COMMAND_LINE, project, file, file.name, dry_run=dry_run)
+            report = importer.run(COMMAND_LINE, project, file, file.name, dry_run=dry_run, create=new)
         except ValidationError as error:
-            rejected = (error.extra or {}).get("report")
-            if not isinstance(rejected, Report):
-                raise
-            _show(rejected, json)
-            sys.stderr.write(f"error: {error.detail}\n")
+            _refuse(error, json)
             raise typer.Exit(1) from None
+        except NotFoundError as error:
+            raise SettingsError(f"{error.detail}; create it with --create-project") from None
         _show(report, json)
 
     return import_boq
 
 
-def _ensure_project(erp: Erp, code: str, create: bool) -> None:
-    try:
-        erp.projects.get(COMMAND_LINE, code)
-    except NotFoundError:
-        if not create:
-            raise SettingsError(f"there is no project {code!r}; create it with --create-project") from None
-        erp.projects.create(COMMAND_LINE, NewProject(code=code, name=code))
+def _refuse(error: ValidationError, as_json: bool) -> None:
+    rejected = (error.extra or {}).get("report")
+    if as_json:
+        say(msgspec.json.encode(rejected or {"code": error.stable_code, "errors": error.errors}).decode())
+    elif isinstance(rejected, Report):
+        _show(rejected, as_json)
+    hint = f"; {error.hint}" if error.hint else ""
+    sys.stderr.write(f"error: {error.detail}{hint}\n{error.message_ar}\n")
 
 
 def _show(report: Report, as_json: bool) -> None:
@@ -137,4 +138,4 @@ def _show(report: Report, as_json: bool) -> None:
             say(f"  {title}: {report.counts.get(title.replace(' ', '_'), len(findings))}")
             for one in findings[:20]:
                 place = f"{one.sheet}!{one.column or ''}{one.row or ''}" if one.row else one.sheet
-                say(f"    {place}: {one.message_en}")
+                say(f"    {place}: {one.message_en}  {one.message_ar}")

@@ -8,7 +8,8 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from .boq._numbers import PRICE_SCALE, QUANTITY_SCALE, canonical_unit, line_amount, scaled
+from .boq import PRICE_SCALE, QUANTITY_SCALE, canonical_unit, scaled
+from .money import line_amount
 
 Lines: TypeAlias = str
 

@@ -1,6 +1,6 @@
 """Write the demonstration projects into an empty system, and name the caller of the command line."""
 
-from noufal.boq._model import Bill, BillItem, BillSection
+from noufal.boq import Bill, BillItem, BillSection
 from noufal.demo import DemoBill, building_bill, villa_bill
 from noufal.membership import GLOBAL_PERMISSIONS
 from noufal.money import vat_amount

@@ -9,8 +9,8 @@ import typer
 
 from rakiza import Platform, __version__, build
 from rakiza._kernel import SettingsError
-from rakiza._serve import SERVERS, serve_granian, serve_uvicorn
 from rakiza.errors import AppError
+from rakiza.serve import SERVERS, serve_granian, serve_uvicorn
 from rakiza.store import current, migrate
 
 Build = Callable[[], Platform]

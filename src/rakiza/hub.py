@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, TypeVar, cast
 
 from rakiza import __version__
 from rakiza._kernel import SYSTEM_CLOCK, Clock, Context, Migrations, Part, RoomSettings, Route, SettingsError, SettingsReader, adapter, framework_of
-from rakiza._kernel.ports import Audit
+from rakiza._kernel.ports import OPS_ADMIN, OPS_READ, OPS_WRITE, PUBLIC, SIGNED_IN, Audit
 from rakiza.errors import ErrorTracker
 from rakiza.health import Health
 from rakiza.logs import Logs
@@ -154,6 +154,8 @@ class Platform:
         """Put the pass around `app` and return what a server should call."""
         from rakiza.web import PassCore
 
+        if self._core is not None:
+            raise ValueError("this platform stands around an application already; build another platform for another application")
         kind = framework_of(app)
         host = adapter(app)
         routes, conflicts = self._routes(lambda method, path: host.takes(app, method, path))
@@ -207,6 +209,7 @@ def build(
         if package.rpartition(".")[2] not in skipped:
             ctx.add(cast("Builder", door.part)(room_settings, ctx))
     reader.check_unknown()
+    _check_permissions(ctx)
     _watch(ctx)
     return Platform(ctx, web)
 
@@ -234,8 +237,22 @@ def _settings_class(names: Mapping[str, object]) -> type[RoomSettings]:
     return found[0]
 
 
+def _check_permissions(ctx: Context) -> None:
+    """Raise SettingsError for a route whose permission no role gives: nobody could ever use it."""
+    known = {PUBLIC, SIGNED_IN, OPS_READ, OPS_WRITE, OPS_ADMIN}
+    if ctx.has("security"):
+        from rakiza.security import Security
+
+        roles = ctx.need("security", Security).roles
+        known = known.union(*(roles.permissions(name) for name in roles.names()))
+    for part in ctx.parts:
+        for route in part.routes:
+            if route.permission not in known:
+                raise SettingsError(f"{route.method} {route.path} of the part {part.name!r} asks for {route.permission!r}, which no role gives")
+
+
 def _watch(ctx: Context) -> None:
-    """Hand the checks of every part to health, and refuse a route whose permission no role gives."""
+    """Hand the checks of every part to health."""
     if ctx.has("health"):
         health = ctx.need("health", Health)
         health.version = __version__

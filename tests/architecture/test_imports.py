@@ -10,7 +10,7 @@ import pytest
 OURS = {"rakiza", "noufal"}
 ONE_FILE_EACH = {"argon2", "granian", "lxml", "psycopg", "pwdlib", "python_calamine", "redis", "uvicorn", "xlsxwriter"}
 LATE_BINDING = {"rakiza._kernel.attach", "rakiza.hub"}
-TOP_FLOOR = {"rakiza.cli", "rakiza._serve", "rakiza.testing"}
+TOP_FLOOR = {"rakiza.cli", "rakiza.serve", "rakiza.testing"}
 
 
 def imports(graph: grimp.ImportGraph) -> Iterator[tuple[str, str]]:

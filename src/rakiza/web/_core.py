@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from functools import lru_cache
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_address
 from typing import Generic, TypeAlias, TypeVar
 
 import msgspec
@@ -22,7 +22,7 @@ from rakiza.errors import (
     unexpected,
 )
 from rakiza.logs import Logs
-from rakiza.security import COOKIE, JSON_CSP, base_headers, cross_site
+from rakiza.security import COOKIE, JSON_CSP, base_headers, client_network, cross_site, is_local_host
 from rakiza.telemetry import OpenSpan, Telemetry
 
 from ._router import Match, Router
@@ -36,14 +36,7 @@ _PREFIX = "/_rakiza"
 UNMATCHED = "unmatched"
 
 
-@lru_cache(maxsize=4096)
-def limit_key(address: str) -> str:
-    """Return the address, or the /64 an IPv6 address lies in: one subscriber has that many."""
-    try:
-        parsed = ip_address(address)
-    except ValueError:
-        return address
-    return address if parsed.version == 4 else str(ip_network((address, 64), strict=False))
+limit_key = lru_cache(maxsize=4096)(client_network)
 
 
 @lru_cache(maxsize=4096)
@@ -205,7 +198,8 @@ class PassCore:
         return Credentials(
             session=cookie_value(headers.get(b"cookie", b""), _SESSION),
             api_key=key,
-            local=not forwarded and is_loopback(peer),
+            # The Host must be local too: else a page whose name was bound to 127.0.0.1 afterwards would read as the local reader.
+            local=not forwarded and is_loopback(peer) and is_local_host(headers.get(b"host", b"").decode("latin-1")),
             writes=method not in {"GET", "HEAD", "OPTIONS"},
         )
 
