@@ -94,7 +94,7 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info and record.exc_info[1] is not None:
             line["exception"] = exception_fields(record.exc_info[1])
-        return _encode(line).decode()
+        return encoded(line).decode()
 
 
 def message_of(record: logging.LogRecord) -> str:
@@ -114,4 +114,20 @@ def exception_fields(error: BaseException) -> dict[str, object]:
 
 def encode_line(line: AccessLine | AuditLine) -> bytes:
     """Return the line as JSON bytes with its newline."""
-    return _encode(line) + b"\n"
+    return encoded(line) + b"\n"
+
+
+def encoded(line: object) -> bytes:
+    """Return anything as JSON; half a surrogate pair, which UTF-8 cannot hold, becomes a question mark."""
+    try:
+        return _encode(line)
+    except UnicodeEncodeError:
+        return _encode(_without_surrogates(msgspec.to_builtins(line, enc_hook=str)))
+
+
+def _without_surrogates(value: object) -> object:
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, dict):
+        return {_without_surrogates(key): _without_surrogates(one) for key, one in value.items()}
+    return [_without_surrogates(one) for one in value] if isinstance(value, list | tuple) else value

@@ -70,7 +70,8 @@ class FileWriter:
             older = self._numbered(number)
             if older.exists():
                 older.replace(self._numbered(number + 1))
-        self.path.replace(self._numbered(1))
+        with contextlib.suppress(FileNotFoundError):  # somebody removed the live file
+            self.path.replace(self._numbered(1))
 
     def _numbered(self, number: int) -> Path:
         return self.path.with_name(f"{self.path.name}.{number}")
@@ -121,8 +122,14 @@ class FileHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one record; a writer's own complaint is not written to the same file."""
-        if record.name != __name__:
-            self.writer.write(self.format(record).encode("utf-8", "backslashreplace") + b"\n")
+        if record.name == __name__:
+            return
+        try:
+            line = self.format(record).encode("utf-8", "backslashreplace")
+        except Exception:  # noqa: BLE001 - border: observer hook
+            self.handleError(record)  # a record that cannot be rendered must not hurt whoever logged it
+        else:
+            self.writer.write(line + b"\n")
 
     def close(self) -> None:
         """Close the file."""
