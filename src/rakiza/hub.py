@@ -162,9 +162,10 @@ class Platform:
         for route in conflicts:
             log.warning("%s %s stays the application's; ours is at /_rakiza%s", route.method, route.path, route.path)
         self._core = PassCore(self.web, self.ctx, routes, self.start)
-        self.app = host.install(app, self._core, self.start, self.shutdown)
+        outer = host.install(app, self._core, self.start, self.shutdown)
+        self.app = outer if kind == "asgi" else app
         self._errors_for = app
-        return self.app if kind == "asgi" else app
+        return self.app
 
     def setup_error_handlers(self) -> None:
         """Answer the application's own AppErrors with problem+json; call it after the application's own handlers."""

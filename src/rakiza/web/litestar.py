@@ -13,7 +13,7 @@ from ._core import PassCore
 from .asgi import App, AsgiPass
 
 if TYPE_CHECKING:
-    from litestar.types import ExceptionHandler
+    from litestar.types import ExceptionHandler, Scope
 
 
 def config(app: Litestar) -> dict[str, object]:
@@ -36,6 +36,11 @@ def install(app: Litestar, core: PassCore, start: Callable[[], None], stop: Call
     async def end() -> None:
         await asyncio.to_thread(stop)
 
+    async def note(error: Exception, _: "Scope") -> None:
+        if not isinstance(error, AppError) and getattr(error, "status_code", 500) >= 500:
+            core.errors.capture_exception(error)
+
+    app.after_exception.append(note)  # Litestar answers the 500 itself; the record is ours
     app.asgi_handler = outer  # type: ignore[assignment] # the same call signature
     app.on_startup.insert(0, begin)
     app.on_shutdown.append(end)

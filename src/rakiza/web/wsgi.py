@@ -191,6 +191,8 @@ class _Answer:
         """Be the `start_response` of the application."""
         self.started = True
         self.exchange.status = int(status[:3])
+        if self.exchange.context.route is None:
+            self.exchange.context.route = self._pass.route_of(self._environ)
         texts = self._pass.core.text_headers(self.exchange, headers)
         return self._start_response(status, texts, exc_info) if exc_info else self._start_response(status, texts)
 
@@ -225,4 +227,4 @@ class _Answer:
             cast("Any", getattr(self._body, "close", bool))()
         finally:
             request_context.reset(self._token)
-            self._pass.core.leave(self.exchange, self._pass.route_of(self._environ))
+            self._pass.core.leave(self.exchange)
