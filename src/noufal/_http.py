@@ -85,7 +85,7 @@ def caller() -> Principal:
     return context.principal
 
 
-def guard(_: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+async def guard(_: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
     """Let a request through only with the permission its route declares; those of a project are judged where the project is known."""
     permission = handler.opt[PERMISSION]
     if permission == PUBLIC:
@@ -125,7 +125,6 @@ def error_handlers(platform: Platform) -> dict[type[Exception], object]:
         return problem_response(BadRequestError("the body is nested too deeply", code="malformed_json"))
 
     def unforeseen(_: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-        platform.errors.capture_exception(error)
         context = current()
         return problem_response(unexpected(context.request_id if context else ""))
 

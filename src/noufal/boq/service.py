@@ -65,7 +65,7 @@ _COLUMNS = (
 Row = tuple[int, int, str, str, int, str, str | None, int, int, int, int, int, str | None, bool, int]
 
 
-class Item(msgspec.Struct):
+class Item(msgspec.Struct, gc=False):
     """Show one line of a bill; numbers as decimal text, none where the caller may not see prices."""
 
     id: int

@@ -6,7 +6,7 @@ from datetime import date, datetime
 from typing import Annotated, cast
 
 import msgspec
-from sqlalchemy import Select, and_, bindparam, func, insert, select, update
+from sqlalchemy import ColumnElement, Select, and_, bindparam, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from noufal.membership import ALL_PROJECTS, ROLES, role_in_project
@@ -14,7 +14,7 @@ from noufal.membership.tables import member
 from noufal.money import basis_points_text, money_text, parse_scaled, ratio_text, refused
 from rakiza._kernel import Audit, Clock, Principal
 from rakiza.errors import ConflictError, ForbiddenError, NotFoundError
-from rakiza.store import Store, Transaction
+from rakiza.store import Store, Transaction, as_utc
 
 from ._core import CODE_PATTERN, CURRENCY_PATTERN, check_dates
 from .tables import project
@@ -24,6 +24,7 @@ DEFAULT_VAT_BP = 1_500
 VAT_MAX_BP = 10_000
 TEXTS = {"name": 300, "name_en": 300, "client": 300}
 REQUIRED = frozenset({"name"})
+_SHOWN = ("code", "name", "name_en", "client", "start_date", "finish_date", "currency", "vat_rate_bp", "version", "created_at", "updated_at")
 
 
 class Project(msgspec.Struct, kw_only=True):
@@ -104,6 +105,7 @@ class Projects:
     def __init__(self, store: Store, clock: Clock, audit: Audit, sums: Select[tuple[int, int, int, int]]) -> None:
         """Keep what is needed; `sums` gives project, items, amount and earned of each project's bill."""
         self._store, self._clock, self._audit, self._sums = store, clock, audit, sums
+        self._one = store.compile(self._statement(project.c.code == bindparam("code")))
         self._gate = store.compile(
             select(project.c.id, member.c.role, project.c.vat_rate_bp, project.c.currency, project.c.name, project.c.name_en)
             .select_from(project.outerjoin(member, and_(member.c.project_id == project.c.id, member.c.user_id == bindparam("user"))))
@@ -142,14 +144,14 @@ class Projects:
             total = tx.scalar(select(func.count()).select_from(project).where(*mine))
             after = [project.c.code > cursor] if cursor else []
             codes = tx.execute(select(project.c.code).where(*mine, *after).order_by(project.c.code).limit(limit + 1)).scalars().all()
-            items = self._show(tx, caller, codes[:limit])
+            items = self._show_all(tx, caller, codes[:limit])
         return ProjectPage(items, codes[limit - 1] if len(codes) > limit else None, cast("int", total))
 
     def get(self, caller: Principal, code: str) -> Project:
         """Return one project; raise NotFoundError."""
         with self._store.read() as tx:
             self.access(tx, caller, code, "project.read")
-            return self._show(tx, caller, [code])[0]
+            return self._show(tx, caller, code)
 
     def create(self, caller: Principal, new: NewProject) -> Project:
         """Create a project with the caller as its manager; raise ConflictError for a code in use, ValidationError."""
@@ -167,7 +169,7 @@ class Projects:
             if caller.user_key:
                 own = {"tenant_id": caller.tenant, "project_id": identity, "user_id": caller.user_key, "role": "manager", "created_at": now}
                 tx.execute(insert(member).values(own))
-            shown = self._show(tx, caller, [new.code])[0]
+            shown = self._show(tx, caller, new.code)
             tx.after_commit(lambda: self._audit.record("sensitive_create", "CREATE", f"project:{new.code}", {"name": new.name}))
         return shown
 
@@ -185,7 +187,7 @@ class Projects:
                 .where(project.c.id == access.project_id, project.c.version == change.version)
                 .values(version=project.c.version + 1, updated_at=self._clock.now(), **values)
             )
-            shown = self._show(tx, caller, [code])[0]
+            shown = self._show(tx, caller, code)
             if done.rowcount == 0:
                 raise ConflictError("the project was changed meanwhile", extra={"current": shown})
             difference = {key: [str(before[key]), str(value)] for key, value in values.items() if before[key] != value}
@@ -204,20 +206,20 @@ class Projects:
             values["vat_rate_bp"] = parse_scaled("vat_rate", str(values.pop("vat_rate")), 100, VAT_MAX_BP)
         return values
 
-    def _show(self, tx: Transaction, caller: Principal, codes: Sequence[str]) -> list[Project]:
-        shown = select(project.c.id).where(project.c.tenant_id == caller.tenant, project.c.code.in_(codes))
-        sums = self._sums.where(self._sums.selected_columns.project_id.in_(shown)).subquery()
-        rows = tx.execute(
-            select(project, member.c.role, sums.c["items"], sums.c.amount, sums.c.earned)
-            .select_from(
-                project.outerjoin(member, and_(member.c.project_id == project.c.id, member.c.user_id == caller.user_key)).outerjoin(
-                    sums, sums.c.project_id == project.c.id
-                )
-            )
-            .where(project.c.tenant_id == caller.tenant, project.c.code.in_(codes))
-            .order_by(project.c.code)
-        ).mappings()
-        return [_shown(dict(row), caller) for row in rows]
+    def _statement(self, which: ColumnElement[bool]) -> Select[tuple[object, ...]]:
+        mine = and_(project.c.tenant_id == bindparam("tenant"), which)
+        sums = self._sums.where(self._sums.selected_columns.project_id.in_(select(project.c.id).where(mine))).subquery()
+        member_of = and_(member.c.project_id == project.c.id, member.c.user_id == bindparam("user"))
+        joined = project.outerjoin(member, member_of).outerjoin(sums, sums.c.project_id == project.c.id)
+        columns = (*(project.c[name] for name in _SHOWN), member.c.role, sums.c["items"], sums.c.amount, sums.c.earned)
+        return select(*columns).select_from(joined).where(mine).order_by(project.c.code)
+
+    def _show(self, tx: Transaction, caller: Principal, code: str) -> Project:
+        return _shown(tx.rows(self._one, tenant=caller.tenant, user=caller.user_key, code=code)[0], caller)
+
+    def _show_all(self, tx: Transaction, caller: Principal, codes: Sequence[str]) -> list[Project]:
+        rows = tx.execute(self._statement(project.c.code.in_(codes)), {"tenant": caller.tenant, "user": caller.user_key})
+        return [_shown(tuple(row), caller) for row in rows]
 
 
 def _clean(field: str, text: str, longest: int) -> str | None:
@@ -231,18 +233,30 @@ def _clean(field: str, text: str, longest: int) -> str | None:
     return clean
 
 
-def _shown(row: dict[str, object], caller: Principal) -> Project:
-    role = role_in_project(caller.may(ALL_PROJECTS), cast("str | None", row["role"])) or "viewer"
-    amount, earned = int(cast("int", row["amount"] or 0)), int(cast("int", row["earned"] or 0))
-    fields = {name: row[name] for name in ("code", "name", "name_en", "client", "start_date", "finish_date", "currency", "version")}
+def _shown(row: tuple[object, ...], caller: Principal) -> Project:
+    code, name, name_en, client, start, finish, currency, vat, version, created, updated, member_role, items, amount, earned = row
+    role = role_in_project(caller.may(ALL_PROJECTS), cast("str | None", member_role)) or "viewer"
+    total, done = int(cast("int", amount or 0)), int(cast("int", earned or 0))
     return Project(
-        **fields,  # type: ignore[arg-type] # the columns have the fields' types
-        vat_rate=basis_points_text(cast("int", row["vat_rate_bp"])),
-        items_count=int(cast("int", row["items"] or 0)),
-        total_cost=money_text(amount) if "boq.prices" in ROLES[role] else None,
-        progress=ratio_text(earned, amount),
+        code=cast("str", code),
+        name=cast("str", name),
+        name_en=cast("str | None", name_en),
+        client=cast("str | None", client),
+        start_date=_date(start),
+        finish_date=_date(finish),
+        currency=cast("str", currency),
+        vat_rate=basis_points_text(cast("int", vat)),
+        version=cast("int", version),
+        items_count=int(cast("int", items or 0)),
+        total_cost=money_text(total) if "boq.prices" in ROLES[role] else None,
+        progress=ratio_text(done, total),
         role=role,
         permissions=sorted(ROLES[role]),
-        created_at=cast("datetime", row["created_at"]),
-        updated_at=cast("datetime", row["updated_at"]),
+        created_at=as_utc(cast("datetime | str", created)),
+        updated_at=as_utc(cast("datetime | str", updated)),
     )
+
+
+def _date(value: object) -> date | None:
+    """Return a date as the driver gave it: SQLite keeps text."""
+    return date.fromisoformat(value) if isinstance(value, str) else cast("date | None", value)
