@@ -26,7 +26,8 @@ from rakiza._kernel.settings import env_name
 REFERENCE = Path(__file__).parent / "reference"
 OPENAPI = "/api/openapi"
 NOUFAL_FIXES = (
-    "noufal sets these itself, whatever the environment says: `hub.name` (`noufal`), `hub.home` (`NOUFAL_HOME`), `web.protect_application` (`true`) and\n"
+    "noufal sets these itself, whatever the environment says: `hub.name` (`noufal`), `hub.home` (`NOUFAL_HOME`), "
+    "`web.protect_application` (`true`) and\n"
     "`web.max_body_bytes` (a little over `NOUFAL_MAX_IMPORT_BYTES`)."
 )
 FRAMEWORK_METHODS = {"OPTIONS", "HEAD"}

@@ -138,6 +138,18 @@ def test_a_new_revision_keeps_progress_and_tells_the_difference(manager: offices
     assert_summary_is_the_sum(manager)
 
 
+def test_a_file_without_prices_does_not_take_the_prices_away(manager: offices.Person) -> None:
+    bare = bills.table([["الكود", "الوصف", "الوحدة", "الكمية"], ["1.1", "خرسانة", "م3", 5], ["1.2", "حديد", "طن", 2]])
+    assert manager.bring_in(CODE, bare)["items"] == 2
+    manager.bring_in(CODE, bills.layout_b(bills.lines(30)))
+    before = manager.items(CODE)
+    preview = manager.upload(CODE, bare, dry_run=True).json()
+    assert [one["code"] for one in preview["errors"]] == ["prices_would_go"]
+    refused = manager.upload(CODE, bare, dry_run=False)
+    assert (refused.status, refused.json()["code"]) == (422, "import_rejected")
+    assert manager.items(CODE) == before
+
+
 def test_sections_follow_the_file(manager: offices.Person) -> None:
     lines = bills.lines(30)
     manager.bring_in(CODE, bills.layout_b(lines))

@@ -1,6 +1,8 @@
 """Bills of quantities: read from workbooks exactly, kept as integers, edited line by line, exported again.
 
-    report = importer.run(caller, "VILLA-01", Path("bill.xlsx"), "bill.xlsx", dry_run=True)
+    from noufal.boq import canonical_unit, scaled
+    assert canonical_unit("م.ط") == "m"
+    assert scaled("١٢٫٥", 1_000_000) == 12_500_000
 """
 
 from ._importer import Importer, Report

@@ -76,6 +76,10 @@ MESSAGES: Final[dict[str, tuple[str, str]]] = {
     "sheets_not_imported": ("Other sheets were not imported: {value}.", "لم تُستورد الأوراق الأخرى: {value}."),
     "column_not_imported": ("Column {value} is not part of a bill and was not imported.", "العمود {value} ليس من أعمدة المقايسة ولم يُستورد."),
     "no_price_column": ("There is no price column; all prices are zero.", "لا يوجد عمود للسعر، فالأسعار كلها صفر."),
+    "prices_would_go": (
+        "The file has no price column, but the project's items have prices; they would all become zero. Import a file with prices.",
+        "لا يوجد عمود للسعر في الملف وبنود المشروع مسعّرة، فستصبح الأسعار كلها صفرًا. استورد ملفًا فيه الأسعار.",
+    ),
     "no_code_column": ("There is no code column; items are numbered in order.", "لا يوجد عمود للكود، فرُقّمت البنود بالترتيب."),
     "no_unit_column": ("There is no unit column.", "لا يوجد عمود للوحدة."),
     "totals_computed": (

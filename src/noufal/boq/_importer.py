@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import msgspec
-from sqlalchemy import insert
+from sqlalchemy import func, insert, select
 
 from noufal.money import basis_points_text, money_text
 from noufal.projects import DEFAULT_VAT_BP, Access, NewProject
@@ -15,11 +15,11 @@ from rakiza.errors import NotFoundError, ValidationError
 from rakiza.store import Transaction
 
 from ._bill import read_bill
-from ._findings import Finding, UnreadableWorkbook
+from ._findings import Finding, UnreadableWorkbook, message
 from ._model import Bill, ColumnUse
 from ._revision import Changes, Ledger
 from .service import Bills, recount
-from .tables import bill_import
+from .tables import bill_import, section
 
 PARALLEL_IMPORTS = 2
 LONGEST_FILE_NAME = 200
@@ -85,7 +85,11 @@ class Importer:
             with self._bills.store.begin() as tx:
                 if access is None and create is not None:
                     self._bills.projects.create(caller, create)
-                return self.write(caller, self._bills.projects.access(tx, caller, code, "boq.import"), bill)
+                access = self._bills.projects.access(tx, caller, code, "boq.import")
+                refuse_lost_prices(tx, access, bill)
+                if bill.errors:
+                    raise _rejected(bill)
+                return self.write(caller, access, bill)
 
     def write(self, caller: Principal, access: Access, bill: Bill, progress: Mapping[str, int] | None = None) -> Report:
         """Write a bill in one transaction; `progress` gives new items (by code) their share of the whole in millionths."""
@@ -135,6 +139,7 @@ class Importer:
         if access is None:
             return _report(bill, Changes(added=len(bill.items)), dry_run=True)
         with self._bills.store.read() as tx:
+            refuse_lost_prices(tx, access, bill)
             revision = self._ledger.compare(tx, access, bill)
             same = revision.empty() and self._same_file(tx, access, bill)
         return msgspec.structs.replace(_report(bill, revision.counts(), dry_run=True), unchanged=same)
@@ -142,6 +147,15 @@ class Importer:
     def _same_file(self, tx: Transaction, access: Access, bill: Bill) -> bool:
         last = self._bills.last_import(tx, access)
         return last is not None and last[3] == bill.sha256
+
+
+def refuse_lost_prices(tx: Transaction, access: Access, bill: Bill) -> None:
+    """Make a bill without prices an error for a project that has them: an export made without prices would set them all to zero."""
+    if not any(warning.code == "no_price_column" for warning in bill.warnings):
+        return
+    if tx.scalar(select(func.sum(section.c.amount)).where(section.c.tenant_id == access.tenant, section.c.project_id == access.project_id)):
+        bill.errors.append(Finding(bill.sheet, None, None, "prices_would_go", *message("prices_would_go")))
+        bill.counts["errors"] += 1
 
 
 def clean_file_name(name: str) -> str:

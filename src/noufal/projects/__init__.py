@@ -1,7 +1,14 @@
 """Projects of a contractor: code, names, client, dates, currency, VAT rate; seen only by their members.
 
-    page = projects.page(caller)
-    members.put(caller, "VILLA-01", MemberChange(email="qs@example.com", role="qs"))
+    from noufal.app import create_platform
+    from noufal.part import Erp
+    from noufal.projects import NewProject
+    from noufal.seed import COMMAND_LINE
+    platform = create_platform()
+    platform.start()
+    projects = platform.service("noufal", Erp).projects
+    projects.create(COMMAND_LINE, NewProject(code="VILLA-01", name="فيلا سكنية"))
+    assert projects.page(COMMAND_LINE).total == 1
 """
 
 from .members import Member, MemberChange, MemberList, Members

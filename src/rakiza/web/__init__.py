@@ -1,7 +1,12 @@
 """The one pass around an application, as ASGI and as WSGI over the same decisions.
 
     from rakiza import integrate
-    platform = integrate(app)      # the pass now stands around `app`
+
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": "مرحبا".encode()})
+
+    platform = integrate(app)      # serve platform.app: the pass around `app`
 """
 
 from ._core import PassCore, with_prefix
