@@ -17,6 +17,7 @@ from rakiza import Platform
 from rakiza._kernel import SettingsError
 from rakiza.cli import command_line, run, running, say
 from rakiza.errors import NotFoundError, ValidationError
+from rakiza.security import WeakPasswordError
 from rakiza.serve import SERVERS, bind, serve_granian, serve_uvicorn
 
 DEMO_EMAIL = "admin@noufal.example"
@@ -76,7 +77,12 @@ def _serve(platform: Platform, host: str, port: int, *, demo: bool, server: str,
 def first_sign_in(platform: Platform, erp: Erp) -> str | None:
     """Create the first administrator when there is no user; return a one-time link token while no administrator has a password."""
     security, settings = platform.security, erp.settings
-    security.first_admin(settings.admin_email or DEMO_EMAIL, settings.admin_password or None, "المدير")
+    try:
+        security.first_admin(settings.admin_email or DEMO_EMAIL, settings.admin_password or None, "المدير")
+    except WeakPasswordError as error:
+        raise SettingsError(f"NOUFAL_ADMIN_PASSWORD: {error.detail}") from None
+    except ValidationError as error:
+        raise SettingsError(f"NOUFAL_ADMIN_EMAIL {settings.admin_email!r}: {error.detail}") from None
     admins = [user for user in security.list_users() if user.role == "admin" and not user.disabled]
     if not admins or any(user.has_password for user in admins):
         return None
