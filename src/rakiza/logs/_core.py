@@ -2,17 +2,19 @@
 
 import logging
 import traceback
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import msgspec
 
 from rakiza._kernel import RequestContext, current, describe
 
-_encode = msgspec.json.Encoder(enc_hook=str).encode
+_encoder = msgspec.json.Encoder(enc_hook=str)
+_encode = _encoder.encode
 MAX_MESSAGE_CHARACTERS = 64 * 1024
 
 
-class AccessLine(msgspec.Struct):
+class AccessLine(msgspec.Struct, gc=False):
     """Order the fields of one answered request."""
 
     timestamp: str
@@ -48,20 +50,27 @@ class AuditLine(msgspec.Struct):
 class Timestamps:
     """Render epoch seconds as ISO 8601 with the local offset; the part up to the second is rendered once a second."""
 
-    __slots__ = ("_head", "_second", "_tail")
+    __slots__ = ("_latest", "_second")
 
     def __init__(self) -> None:
-        self._second = -1
-        self._head = self._tail = ""
+        self._second = (-1, "", "")  # one tuple each, so that another thread never sees half a change
+        self._latest = (-1, "")
 
     def render(self, seconds: float) -> str:
         """Return for example `2026-11-23T15:30:00.123+03:00`."""
-        whole = int(seconds)
-        if whole != self._second:
-            text = datetime.fromtimestamp(whole, UTC).astimezone().isoformat()
-            self._head, self._tail = text[:19], text[19:]
-            self._second = whole
-        return f"{self._head}.{int((seconds - whole) * 1000):03d}{self._tail}"
+        millisecond = int(seconds * 1000)
+        known, text = self._latest
+        if millisecond == known:
+            return text
+        whole = millisecond // 1000
+        second, head, tail = self._second
+        if whole != second:
+            full = datetime.fromtimestamp(whole, UTC).astimezone().isoformat()
+            head, tail = full[:19], full[19:]
+            self._second = (whole, head, tail)
+        text = f"{head}.{millisecond % 1000:03d}{tail}"
+        self._latest = (millisecond, text)
+        return text
 
 
 def context_fields(context: RequestContext | None) -> tuple[str, str, str, str]:
@@ -123,6 +132,14 @@ def encoded(line: object) -> bytes:
         return _encode(line)
     except UnicodeEncodeError:
         return _encode(_without_surrogates(msgspec.to_builtins(line, enc_hook=str)))
+
+
+def encode_lines(lines: Sequence[AccessLine]) -> bytes:
+    """Return the lines as JSON bytes, each with its newline; one that cannot be said does not take the others with it."""
+    try:
+        return _encoder.encode_lines(lines)
+    except UnicodeEncodeError:
+        return b"".join(map(encode_line, lines))
 
 
 def _without_surrogates(value: object) -> object:

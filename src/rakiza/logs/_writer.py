@@ -1,11 +1,15 @@
 """Append bytes to a file that is rotated by size: at once, or buffered for at most one flush interval."""
 
 import contextlib
+import fcntl
 import logging
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Generic, TypeVar
 
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 FLUSH_SECONDS = 0.05
 MAX_BUFFERED_LINES = 100_000
@@ -18,7 +22,6 @@ class FileWriter:
         self.path, self.max_bytes, self.backup_count = path, max_bytes, backup_count
         self.dropped = 0
         self._descriptor: int | None = None
-        self._size = 0
         self._lock = threading.Lock()
 
     def write(self, data: bytes) -> bool:
@@ -41,6 +44,10 @@ class FileWriter:
             if self._descriptor is not None:
                 os.fsync(self._descriptor)
 
+    def forget(self) -> None:
+        """Take a new lock in a forked child: a thread of the parent may hold the old one."""
+        self._lock = threading.Lock()
+
     def close(self) -> None:
         """Close the file; the next write opens it again."""
         with self._lock:
@@ -50,7 +57,6 @@ class FileWriter:
         if self._descriptor is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
-            self._size = os.fstat(self._descriptor).st_size
         return self._descriptor
 
     def _write_all(self, data: bytes) -> None:
@@ -58,20 +64,30 @@ class FileWriter:
         view = memoryview(data)
         while view:
             written = os.write(descriptor, view)
-            self._size += written
             view = view[written:]
 
     def _rotate_if_needed(self, coming: int) -> None:
-        self._open()
-        if self._size == 0 or self._size + coming <= self.max_bytes:
+        descriptor = self._open()
+        size = os.fstat(descriptor).st_size  # other processes of this application append to the same file
+        if size == 0 or size + coming <= self.max_bytes:
             return
-        self._close()
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if self._is_live(descriptor):  # else another process has rotated it meanwhile
+                self._shift()
+        finally:
+            self._close()
+
+    def _is_live(self, descriptor: int) -> bool:
+        with contextlib.suppress(FileNotFoundError):
+            return os.path.samestat(os.fstat(descriptor), self.path.stat())
+        return False  # somebody removed the live file
+
+    def _shift(self) -> None:
         for number in range(self.backup_count - 1, 0, -1):
-            older = self._numbered(number)
-            if older.exists():
-                older.replace(self._numbered(number + 1))
-        with contextlib.suppress(FileNotFoundError):  # somebody removed the live file
-            self.path.replace(self._numbered(1))
+            with contextlib.suppress(FileNotFoundError):
+                self._numbered(number).replace(self._numbered(number + 1))
+        self.path.replace(self._numbered(1))
 
     def _numbered(self, number: int) -> Path:
         return self.path.with_name(f"{self.path.name}.{number}")
@@ -83,12 +99,13 @@ class FileWriter:
             self._descriptor = None
 
 
-class BufferedWriter:
+class BufferedWriter(Generic[T]):
     """Collect lines and write them together; a killed process loses at most FLUSH_SECONDS of them."""
 
-    def __init__(self, target: FileWriter, max_lines: int = MAX_BUFFERED_LINES) -> None:
+    def __init__(self, target: FileWriter, encode: Callable[[list[T]], bytes], max_lines: int = MAX_BUFFERED_LINES) -> None:
         self.target = target
-        self._lines: list[bytes] = []
+        self._encode = encode
+        self._lines: list[T] = []
         self._max_lines = max_lines
         self._overflow = 0
         self._flushing = threading.Lock()
@@ -98,19 +115,27 @@ class BufferedWriter:
         """Return how many lines were lost to a full buffer or disk."""
         return self._overflow + self.target.dropped
 
-    def add(self, line: bytes) -> None:
+    def add(self, line: T) -> None:
         """Take a line; never blocks."""
-        if len(self._lines) < self._max_lines:
-            self._lines.append(line)
+        lines = self._lines
+        if len(lines) < self._max_lines:
+            lines.append(line)
         else:
             self._overflow += 1
 
     def flush(self) -> None:
         """Write what was collected."""
         with self._flushing:
-            lines, self._lines = self._lines, []
-            if lines:
-                self.target.write(b"".join(lines))
+            taken = self._lines[:]
+            if taken:
+                del self._lines[: len(taken)]  # the list is never swapped under a thread that adds to it
+                self.target.write(self._encode(taken))
+
+    def forget(self) -> None:
+        """Drop what was collected before a fork: the parent writes it."""
+        self._lines = []
+        self._flushing = threading.Lock()
+        self.target.forget()
 
 
 class FileHandler(logging.Handler):

@@ -1,14 +1,17 @@
 """The log files of one application: the application's log, its errors, debug, requests and the audit trail."""
 
+import contextlib
 import logging
+import os
 import sys
+import weakref
 from collections.abc import Mapping
 from pathlib import Path
 
 from rakiza._kernel import RequestContext, current
 from rakiza._kernel.clock import wall_seconds
 
-from ._core import AccessLine, AuditLine, JsonFormatter, Timestamps, context_fields, encode_line
+from ._core import AccessLine, AuditLine, JsonFormatter, Timestamps, context_fields, encode_line, encode_lines
 from ._writer import BufferedWriter, FileHandler, FileWriter
 from .settings import LogSettings
 
@@ -35,9 +38,11 @@ class Logs:
     def __init__(self, app_name: str, folder: Path, settings: LogSettings | None = None) -> None:
         self.app_name, self.folder, self.settings = app_name, folder, settings or LogSettings()
         self._timestamps = Timestamps()
-        self._access = BufferedWriter(self._writer("_requests"))
+        self._access = BufferedWriter(self._writer("_requests"), encode_lines)
         self._audit = self._writer("_audit")
         self._handlers: list[logging.Handler] = []
+        itself = weakref.proxy(self)
+        os.register_at_fork(after_in_child=lambda: _forget(itself))
 
     def _writer(self, suffix: str) -> FileWriter:
         return FileWriter(self.folder / f"{self.app_name}{suffix}.log", self.settings.max_bytes, self.settings.backup_count)
@@ -92,7 +97,7 @@ class Logs:
             context.method,
             context.path,
             status,
-            round(seconds * 1000, 3),
+            int(seconds * 1e6) / 1000,
             principal.id if principal is not None else None,
             context.client,
             user_agent,
@@ -101,7 +106,7 @@ class Logs:
             context.span_id,
             context.tenant,
         )
-        self._access.add(encode_line(line))
+        self._access.add(line)
 
     def record(self, event_type: str, action: str, resource: str, details: Mapping[str, object] | None = None, user_id: str | None = None) -> None:
         """Write one audit record and force it onto the disk; the request context gives who and from where when not said."""
@@ -120,3 +125,16 @@ class Logs:
         )
         self._audit.write(encode_line(line))
         self._audit.sync()
+
+    def forget(self) -> None:
+        """Leave to the parent of a fork what it has buffered, and take new locks."""
+        self._access.forget()
+        self._audit.forget()
+        for handler in self._handlers:
+            if isinstance(handler, FileHandler):
+                handler.writer.forget()
+
+
+def _forget(logs: Logs) -> None:
+    with contextlib.suppress(ReferenceError):  # stopped and gone
+        logs.forget()

@@ -3,6 +3,8 @@
 import json
 import logging
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from datetime import datetime
@@ -130,7 +132,7 @@ def test_rotation_forgets_the_oldest(tmp_path: Path) -> None:
 
 
 def test_threads_do_not_mix_lines(tmp_path: Path) -> None:
-    writer = BufferedWriter(FileWriter(tmp_path / "x.log", 10**9, 1))
+    writer = BufferedWriter(FileWriter(tmp_path / "x.log", 10**9, 1), b"".join)
 
     def work(who: int) -> None:
         for number in range(500):
@@ -150,7 +152,7 @@ def test_threads_do_not_mix_lines(tmp_path: Path) -> None:
 
 
 def test_a_full_buffer_drops_and_counts(tmp_path: Path) -> None:
-    writer = BufferedWriter(FileWriter(tmp_path / "x.log", 10**9, 1), max_lines=10)
+    writer = BufferedWriter(FileWriter(tmp_path / "x.log", 10**9, 1), b"".join, max_lines=10)
     for number in range(15):
         writer.add(b"%d\n" % number)
     assert writer.dropped == 5
@@ -183,3 +185,38 @@ def test_a_deleted_file_comes_back_at_the_next_rotation_or_start(tmp_path: Path)
     for _ in range(20):
         assert writer.write(b"again\n")
     assert (tmp_path / "x.log").exists()
+
+
+def test_processes_that_share_a_file_rotate_it_once_and_lose_nothing(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from rakiza.logs._writer import FileWriter\n"
+        "writer = FileWriter(Path(sys.argv[1]), 4096, 900)\n"
+        "for number in range(400): writer.write(f'{sys.argv[2]} {number:045d}\\n'.encode())\n"
+    )
+    workers = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "x.log"), str(who)]) for who in range(3)]
+    assert [worker.wait(60) for worker in workers] == [0, 0, 0]
+    files = list(tmp_path.iterdir())
+    found = [tuple(map(int, line.split())) for file in files for line in file.read_bytes().splitlines()]
+    assert sorted(found) == [(who, number) for who in range(3) for number in range(400)]
+    assert all(file.stat().st_size >= 2048 for file in files if file.name != "x.log")
+
+
+def test_a_forked_child_leaves_the_parents_lines_to_the_parent(logs: Logs) -> None:
+    logs.access(CONTEXT, 200, 0.001, "parent")
+    child = os.fork()
+    if child == 0:
+        logs.access(CONTEXT, 200, 0.001, "child")
+        logs.flush()
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    logs.flush()
+    assert sorted(str(line["user_agent"]) for line in lines(logs.folder / "noufal_erp_requests.log")) == ["child", "parent"]
+
+
+def test_a_line_that_cannot_be_said_does_not_take_the_others_with_it(logs: Logs) -> None:
+    for path in ("/مشروع", "/\udcff", "/boq"):
+        logs.access(RequestContext("r" * 32, "t" * 32, "s" * 16, method="GET", path=path), 200, 0.0012345, "")
+    logs.flush()
+    found = lines(logs.folder / "noufal_erp_requests.log")
+    assert [line["path"] for line in found] == ["/مشروع", "/?", "/boq"]
+    assert found[0]["response_time_ms"] == 1.234
