@@ -26,9 +26,8 @@ from rakiza._kernel.settings import env_name
 REFERENCE = Path(__file__).parent / "reference"
 OPENAPI = "/api/openapi"
 NOUFAL_FIXES = (
-    "noufal sets these itself, whatever the environment says: `hub.name` (`noufal`), `hub.home` (`NOUFAL_HOME`), "
-    "`web.protect_application` (`true`) and\n"
-    "`web.max_body_bytes` (a little over `NOUFAL_MAX_IMPORT_BYTES`)."
+    "noufal sets these itself, whatever the environment says: `hub.name` (`noufal`), `hub.home` (`NOUFAL_HOME`),\n"
+    "`web.protect_application` (`true`) and `web.max_body_bytes` (a little over `NOUFAL_MAX_IMPORT_BYTES`)."
 )
 FRAMEWORK_METHODS = {"OPTIONS", "HEAD"}
 
@@ -140,8 +139,9 @@ def http_page() -> str:
         "",
         "Generated from the code by `docs/generate.py`.",
         "",
-        f"Every route asks for one permission. `{PUBLIC}` is open to all; `{SIGNED_IN}` needs a session or a key; the others come with a role.",
-        "A caller is known by the session cookie, or by the operator's key (`OPS_API_KEY`) in `X-API-Key` or `Authorization: Bearer`.",
+        f"Every route asks for one permission. `{PUBLIC}` is open to all; `{SIGNED_IN}` needs a caller who is known; the others come with a role.",
+        "A caller is known by the session cookie; on the platform's routes also by the operator's key (`OPS_API_KEY`) in `X-API-Key` or",
+        "`Authorization: Bearer`.",
         "",
         "## Platform",
         "",

@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "README.ar.md", *sorted((ROOT / "docs").rglob("*.md"))]
 DOORS = [door for name in ("rakiza", "noufal") for door in sorted((ROOT / "src" / name).glob("*/__init__.py")) if door.parent.name != "migrations"]
-FENCE = re.compile(r"^```python(?P<name>[^\n]*)\n(?P<code>.*?)^```", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(r"^```python(?: file=(?P<file>\S+))?\n(?P<code>.*?)^```", re.MULTILINE | re.DOTALL)
 STOP = """
 from rakiza import Platform as _Platform
 for _found in [one for one in list(globals().values()) if isinstance(one, _Platform)]:
@@ -23,8 +23,13 @@ for _found in [one for one in list(globals().values()) if isinstance(one, _Platf
 
 
 def blocks(page: Path) -> list[str]:
-    """Return the Python blocks of a page; the blocks of one page follow each other like one program."""
-    return [match["code"] for match in FENCE.finditer(page.read_text(encoding="utf-8"))]
+    """Return the Python blocks of a page; those that are no file follow each other like one program."""
+    return [match["code"] for match in FENCE.finditer(page.read_text(encoding="utf-8")) if not match["file"]]
+
+
+def files(page: Path) -> dict[str, str]:
+    """Return the blocks of a page that are files of their own (`python file=PATH`)."""
+    return {match["file"]: match["code"] for match in FENCE.finditer(page.read_text(encoding="utf-8")) if match["file"]}
 
 
 def door_example(door: Path) -> str | None:
@@ -53,9 +58,13 @@ def run(code: str, folder: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page) or files(page)], ids=lambda page: str(page.relative_to(ROOT)))
 def test_blocks_of_a_page_run(page: Path, tmp_path: Path) -> None:
-    run("\n".join(blocks(page)), tmp_path)
+    for name, code in files(page).items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(code, encoding="utf-8")
+    programs = [f"from {name.removesuffix('.py')} import *" for name in files(page) if "/" not in name]
+    run("\n".join([*programs, *blocks(page)]), tmp_path)
 
 
 @pytest.mark.parametrize("door", DOORS, ids=lambda door: f"{door.parents[1].name}.{door.parent.name}")

@@ -1,8 +1,18 @@
 """Bills of quantities: read from workbooks exactly, kept as integers, edited line by line, exported again.
 
-    from noufal.boq import canonical_unit, scaled
-    assert canonical_unit("م.ط") == "m"
-    assert scaled("١٢٫٥", 1_000_000) == 12_500_000
+    from pathlib import Path
+    from noufal.app import create_platform
+    from noufal.part import Erp
+    from noufal.projects import NewProject
+    from noufal.seed import COMMAND_LINE
+    Path("bill.csv").write_text("البند,الوصف,الوحدة,الكمية,سعر الوحدة\\n1,حفر,م³,12.5,18\\n", encoding="utf-8")
+    platform = create_platform()
+    platform.start()
+    erp = platform.service("noufal", Erp)
+    erp.projects.create(COMMAND_LINE, NewProject(code="VILLA-09", name="فيلا النرجس"))
+    report = erp.importer.run(COMMAND_LINE, "VILLA-09", Path("bill.csv"), "bill.csv", dry_run=True)
+    assert (report.items, report.net_total, report.written) == (1, "225.00", False)
+    platform.shutdown()
 """
 
 from ._importer import Importer, Report

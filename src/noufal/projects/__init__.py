@@ -7,8 +7,9 @@
     platform = create_platform()
     platform.start()
     projects = platform.service("noufal", Erp).projects
-    projects.create(COMMAND_LINE, NewProject(code="VILLA-01", name="فيلا سكنية"))
-    assert projects.page(COMMAND_LINE).total == 1
+    projects.create(COMMAND_LINE, NewProject(code="VILLA-09", name="فيلا النرجس"))
+    assert [project.code for project in projects.page(COMMAND_LINE).items] == ["VILLA-09"]
+    platform.shutdown()
 """
 
 from .members import Member, MemberChange, MemberList, Members

@@ -2,7 +2,7 @@
 
     from rakiza.security import MIGRATIONS, Security, SecuritySettings
     from rakiza.store import Store, migrate
-    store = Store("site.db")
+    store = Store("var/site.db")
     migrate(store, [MIGRATIONS])
     security = Security(store, SecuritySettings())
     security.create_user("Sara@example.com", "سارة", role="admin", password="سبعة جمال تعبر الوادي")

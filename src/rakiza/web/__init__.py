@@ -1,12 +1,11 @@
 """The one pass around an application, as ASGI and as WSGI over the same decisions.
 
+    from flask import Flask
     from rakiza import integrate
-
-    async def app(scope, receive, send):
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        await send({"type": "http.response.body", "body": "مرحبا".encode()})
-
-    platform = integrate(app)      # serve platform.app: the pass around `app`
+    app = Flask(__name__)
+    platform = integrate(app)      # the pass now stands around `app`
+    assert app.test_client().get("/livez").headers["x-request-id"]
+    platform.shutdown()
 """
 
 from ._core import PassCore, with_prefix
