@@ -1,9 +1,12 @@
 """Look at components in the background; probes only read what was seen."""
 
 import asyncio
+import contextlib
+import os
 import random
 import threading
 import time
+import weakref
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -37,6 +40,8 @@ class Health:
         self._pool: ThreadPoolExecutor | None = None
         self._started = False
         self._draining = False
+        itself = weakref.proxy(self)
+        os.register_at_fork(after_in_child=lambda: _forget(itself))
 
     def add_check(
         self, name: str, fn: Callable[[], CheckResult | Awaitable[CheckResult]], *, required: bool = True, timeout_seconds: float = 2.0
@@ -106,6 +111,13 @@ class Health:
             body |= {"version": self.version, "draining": self._draining, "checks": details(seen)}
         return body
 
+    def forget(self) -> None:
+        """Leave threads and looks under way to the parent of a fork; the next tick looks anew."""
+        self._pool = None
+        self._lock = threading.Lock()
+        for watched in self._watched.values():
+            watched.since, watched.due = None, 0.0
+
     @property
     def _executor(self) -> ThreadPoolExecutor:
         if self._pool is None:
@@ -134,6 +146,11 @@ class Health:
             watched.seen = Observation(check, result, self._clock.now(), seconds)
             watched.due = self._clock.monotonic() + pause * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
             watched.since = None
+
+
+def _forget(health: Health) -> None:
+    with contextlib.suppress(ReferenceError):  # stopped and gone
+        health.forget()
 
 
 async def _bounded(outcome: Awaitable[CheckResult], seconds: float) -> CheckResult:

@@ -1,13 +1,15 @@
 """The decisions of the request pass, the same under ASGI and WSGI; no I/O, no framework."""
 
-from collections.abc import Callable, Iterable
+import logging
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from ipaddress import ip_address
 from typing import Generic, TypeAlias, TypeVar
 
 import msgspec
 
-from rakiza._kernel import PUBLIC, Authenticator, Clock, Context, Credentials, Gcra, Principal, Request, RequestContext, Response, Route
+from rakiza._kernel import PUBLIC, Authenticator, Context, Credentials, Gcra, Principal, Request, RequestContext, Response, Route
 from rakiza._kernel.http import PROBLEM, cookie_value
 from rakiza.errors import (
     AppError,
@@ -32,8 +34,13 @@ Text = TypeVar("Text", str, bytes)
 _Pairs: TypeAlias = tuple[tuple[Text, Text], ...]
 _SESSION = COOKIE.encode()
 _LIGHT = ((b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"strict-origin-when-cross-origin"))
+_DEFAULTS = ((b"content-security-policy", JSON_CSP), (b"cache-control", b"no-store"))
 _PREFIX = "/_rakiza"
 UNMATCHED = "unmatched"
+ALREADY = "this application stands inside a platform already; call integrate() once and keep what it returns"
+_FIELD = re.compile(r"\{[^}]*\}")
+_EXAMPLES = ("1", "x", "01890a5d-ac96-774b-bcce-b302099a8057")
+log = logging.getLogger(__name__)
 
 
 limit_key = lru_cache(maxsize=4096)(client_network)
@@ -48,12 +55,37 @@ def is_loopback(address: str) -> bool:
         return address == ""  # a unix socket has no address
 
 
-def client_address(peer: str, headers: dict[bytes, bytes], trusted_proxies: int) -> str:
+def client_address(peer: str, headers: Mapping[bytes, bytes], trusted_proxies: int) -> str:
     """Return the address of the client: the peer, or what the outermost trusted proxy saw."""
     if not trusted_proxies:
         return peer
-    hops = [hop.strip() for hop in headers.get(b"x-forwarded-for", b"").decode("latin-1").split(",") if hop.strip()]
-    return hops[-trusted_proxies] if len(hops) >= trusted_proxies else peer
+    hops = [hop for hop in headers.get(b"x-forwarded-for", b"").decode("latin-1").split(",") if hop.strip()]
+    return (forwarded_address(hops[-trusted_proxies]) if len(hops) >= trusted_proxies else None) or peer
+
+
+@lru_cache(maxsize=4096)
+def forwarded_address(hop: str) -> str | None:
+    """Return the address of one hop without its port, or none for what is no address."""
+    text = hop.strip().strip('"')
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        return str(ip_address(text))
+    except ValueError:
+        return None
+
+
+def joined_headers(raw: Sequence[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """Return the headers by name; those that came several times joined as HTTP joins them (RFC 9110, section 5.3; cookies by RFC 9113, 8.2.3)."""
+    found = dict(raw)
+    if len(found) == len(raw):
+        return found
+    found.clear()
+    for name, value in raw:
+        found[name] = found[name] + (b"; " if name == b"cookie" else b", ") + value if name in found else value
+    return found
 
 
 class _OwnHeaders(Generic[Text]):
@@ -63,29 +95,29 @@ class _OwnHeaders(Generic[Text]):
         def written(pairs: Iterable[tuple[bytes, bytes]]) -> "_Pairs[Text]":
             return tuple((write(name), write(value)) for name, value in pairs)
 
-        self._full: dict[bool, _Pairs[Text]] = {secure: written(base_headers(hsts=secure)) for secure in (False, True)}
         self._light: _Pairs[Text] = written(_LIGHT)
-        self._light_names: frozenset[Text] = frozenset(name for name, _ in self._light)
-        self._defaults: _Pairs[Text] = written(((b"content-security-policy", JSON_CSP), (b"cache-control", b"no-store")))
+        self._full: dict[bool, _Pairs[Text]] = {
+            False: written((*base_headers(hsts=False), *_DEFAULTS)),
+            True: written((*base_headers(hsts=True), *_DEFAULTS)),
+        }
         self._request_id: Text = write(b"x-request-id")
+        self._names = frozenset((self._request_id, *(name for name, _ in self._light + self._full[True])))
 
     def added(self, own: Iterable[tuple[Text, Text]], exchange: "Exchange", *, light: bool, request_id: Text) -> list[tuple[Text, Text]]:
         """Return the answer's own headers, then ours that it does not set itself."""
         result = list(own)
         names = {name.lower() for name, _ in result}
-        if light:
-            result += [pair for pair in self._light if pair[0] not in names] if names & self._light_names else self._light
-        else:
-            result += self._full[exchange.secure]
-            result += [pair for pair in self._defaults if pair[0] not in names]
-        result.append((self._request_id, request_id))
+        ours: _Pairs[Text] = self._light if light else self._full[exchange.secure]
+        result += ours if self._names.isdisjoint(names) else tuple((name, value) for name, value in ours if name not in names)
+        if self._request_id not in names:
+            result.append((self._request_id, request_id))
         return result
 
 
 class Exchange:
     """Follow one request from its arrival to the end of its answer."""
 
-    __slots__ = ("agent", "context", "credentials", "error", "found", "has_session", "quiet", "refusal", "secure", "span", "start", "status")
+    __slots__ = ("agent", "context", "error", "found", "has_session", "quiet", "refusal", "secure", "span", "start", "status")
 
     def __init__(self, context: RequestContext, start: float, *, secure: bool) -> None:
         self.context = context
@@ -93,7 +125,6 @@ class Exchange:
         self.secure = secure
         self.status = 500
         self.agent = ""
-        self.credentials: Credentials | None = None
         self.error: BaseException | None = None
         self.found: Match | None = None
         self.has_session = False
@@ -119,9 +150,10 @@ class PassCore:
         self.errors = ctx.need("errors", ErrorTracker)
         self.router = Router(routes)
         self.start: Callable[[], None] | None = start
-        self._clock: Clock = ctx.clock
+        self._now = ctx.clock.monotonic
         self._authenticator: Authenticator = ctx.ports.authenticator
         self._limit = Gcra(settings.rate_limit_per_minute, 60.0)
+        self._told = Gcra(1, 60.0)
         self._hosts = tuple(host.encode() for host in settings.allowed_hosts)
         self._bytes_headers = _OwnHeaders(bytes)
         self._text_headers = _OwnHeaders(bytes.decode)
@@ -130,7 +162,7 @@ class PassCore:
 
     def enter(self, method: str, path: str, headers: dict[bytes, bytes], peer: str, scheme: str) -> Exchange:
         """Open the exchange: ids, trace decision, route, rate limit, cross-site rule, body size. A refusal is kept in it, not raised."""
-        start = self._clock.monotonic()
+        start = self._now()
         settings, proxies = self.settings, self.settings.trusted_proxies
         client = client_address(peer, headers, proxies) if proxies else peer
         secure = scheme in {"https", "wss"} or (proxies > 0 and headers.get(b"x-forwarded-proto") == b"https")
@@ -162,12 +194,17 @@ class PassCore:
         if found is None or not found.route.quiet:
             wait = self._limit.hit(limit_key(exchange.context.client), exchange.start)
             if wait:
+                self._tell_once_a_minute(exchange.context.client, exchange.start)
                 return RateLimitError(wait)
         guarded = found is not None or self.settings.protect_application
         if guarded and cross_site(method, headers, has_session=exchange.has_session, host=headers.get(b"host", b""), allowed_hosts=self._hosts):
             return ForbiddenError("this write did not come from the application's own pages", code="cross_site")
         length = headers.get(b"content-length")
         return self._too_large(length, self.body_limit(exchange)) if length is not None else None
+
+    def _tell_once_a_minute(self, client: str, now: float) -> None:
+        if not self._told.hit(limit_key(client), now):
+            log.warning("excess_rate_limit_exceeded: %s sends more than %d requests a minute", client, self._limit.limit)
 
     def foreign_websocket(self, headers: dict[bytes, bytes]) -> bool:
         """Tell whether another site's page opens this WebSocket with our user's cookie."""
@@ -267,10 +304,9 @@ class PassCore:
         telemetry.in_flight -= 1
         if exchange.quiet:
             return
-        seconds = self._clock.monotonic() - exchange.start
+        seconds = self._now() - exchange.start
         label = context.route or route or UNMATCHED
         if exchange.span is not None:
-            exchange.span.detach()
             exchange.span.finish(exchange.status, label, exchange.error)
         telemetry.observe(context.method, label, exchange.status, seconds)
         self.logs.access(context, exchange.status, seconds, exchange.agent)
@@ -295,8 +331,14 @@ def with_prefix(routes: Iterable[Route], taken: Callable[[str, str], bool]) -> t
     conflicts: list[Route] = []
     for route in routes:
         kept.append(msgspec.structs.replace(route, path=_PREFIX + route.path))
-        if taken(route.method, route.path):
+        if any(taken(route.method, path) for path in _examples(route.path)):
             conflicts.append(route)
         else:
             kept.append(route)
     return kept, conflicts
+
+
+def _examples(path: str) -> Iterator[str]:
+    """Yield paths the template matches: a host's own template may take only numbers, or only words."""
+    for value in _EXAMPLES if "{" in path else ("",):
+        yield _FIELD.sub(value, path)

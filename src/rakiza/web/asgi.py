@@ -1,14 +1,16 @@
 """The request pass as one ASGI layer."""
 
 import asyncio
+import contextlib
 import inspect
-from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping
+import logging
+from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator, MutableMapping
 from typing import Any
 
-from rakiza._kernel import Credentials, Request, Response, request_context
+from rakiza._kernel import Credentials, Request, Response, describe, request_context
 from rakiza.errors import AppError, BadRequestError
 
-from ._core import Exchange, PassCore, too_large
+from ._core import ALREADY, Exchange, PassCore, joined_headers, too_large
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -16,6 +18,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 CHUNK_BYTES = 64 * 1024
+log = logging.getLogger(__name__)
 _BODYLESS = frozenset({"GET", "HEAD", "OPTIONS", "DELETE"})
 
 
@@ -37,40 +40,53 @@ class AsgiPass:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection event: HTTP, WebSocket or lifespan."""
-        kind = scope["type"]
-        if kind == "http":
-            await self._http(scope, receive, send)
-        elif kind == "lifespan":
-            await self._lifespan(scope, receive, send)
-        else:
-            await self._websocket(scope, receive, send)
-
-    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._other(scope, receive, send)
+            return
         core = self.core
         if core.start is not None:
             await asyncio.to_thread(core.start)  # a server without lifespan: the first request starts the platform
-        headers: dict[bytes, bytes] = dict(scope["headers"])
+        headers = joined_headers(scope["headers"])
         client = scope.get("client")
         peer = client[0] if client else ""
-        exchange = core.enter(scope["method"], scope["path"], headers, peer, scope["scheme"])
+        exchange = core.enter(scope["method"], scope["path"], headers, peer, scope.get("scheme", "http"))
         reset = request_context.set(exchange.context)
         sender = _Sender(core, exchange, send)
         try:
-            refusal = exchange.refusal
-            if refusal is None:
-                credentials = core.credentials(exchange, headers, peer)
-                if credentials is not None or exchange.found is not None:
-                    refusal = await self._identify(exchange, credentials)
-            if refusal is not None:
-                exchange.refusal = refusal
-                await self._respond(sender, core.answer(exchange, refusal))
-            elif exchange.found is not None:
-                await self._platform(exchange, scope, headers, receive, sender)
-            else:
+            ours = exchange.refusal is not None or exchange.found is not None or exchange.has_session
+            if not ours or not await self._answered(exchange, scope, headers, peer, receive, sender):
                 await self._application(exchange, scope, headers, receive, sender)
+        except Exception as error:  # noqa: BLE001 - border: the request pass
+            await self._failed(exchange, sender, error)
         finally:
             request_context.reset(reset)
+            if exchange.span is not None:
+                exchange.span.detach()
             core.leave(exchange, route_template(scope))
+
+    async def _answered(  # noqa: PLR0917 - what a connection event consists of
+        self, exchange: Exchange, scope: Scope, headers: dict[bytes, bytes], peer: str, receive: Receive, sender: "_Sender"
+    ) -> bool:
+        """Answer a refused request or one of a platform route; tell whether that was it."""
+        core = self.core
+        if exchange.refusal is None:
+            exchange.refusal = await self._identify(exchange, core.credentials(exchange, headers, peer))
+        if exchange.refusal is not None:
+            await self._respond(sender, core.answer(exchange, exchange.refusal))
+        elif exchange.found is not None:
+            await self._respond(sender, await self._platform(exchange, scope, headers, receive))
+        else:
+            return False
+        return True
+
+    async def _failed(self, exchange: Exchange, sender: "_Sender", error: Exception) -> None:
+        if not sender.started:
+            # An application that lost its body to the limit fails for that reason: the limit is the answer, not a fault.
+            await self._respond(sender, self.core.answer(exchange, sender.overflow or error))
+        elif sender.overflow is None:
+            self.core.capture(exchange, error)
+            if not sender.finished:
+                raise error  # the server must cut the connection: half an answer is out
 
     async def _identify(self, exchange: Exchange, credentials: Credentials | None) -> AppError | None:
         core = self.core
@@ -84,18 +100,11 @@ class AsgiPass:
                     return error
         return core.authorise(exchange, principal)
 
-    async def _platform(self, exchange: Exchange, scope: Scope, headers: dict[bytes, bytes], receive: Receive, sender: "_Sender") -> None:
-        core = self.core
-        try:
-            body = b""
-            if exchange.context.method not in _BODYLESS or headers.get(b"content-length", b"0") != b"0":
-                body = await self._body(exchange, receive)
-            response = await self._handle(exchange, core.request(exchange, headers, scope["query_string"], body))
-        except asyncio.CancelledError:
-            raise
-        except Exception as error:  # noqa: BLE001 - border: the request pass
-            response = core.answer(exchange, error)
-        await self._respond(sender, response)
+    async def _platform(self, exchange: Exchange, scope: Scope, headers: dict[bytes, bytes], receive: Receive) -> Response:
+        body = b""
+        if exchange.context.method not in _BODYLESS or headers.get(b"content-length", b"0") != b"0":
+            body = await self._body(exchange, receive)
+        return await self._handle(exchange, self.core.request(exchange, headers, scope["query_string"], body))
 
     async def _handle(self, exchange: Exchange, request: Request) -> Response:
         route = exchange.found.route  # type: ignore[union-attr] # only called for a platform route
@@ -127,21 +136,12 @@ class AsgiPass:
             raise BadRequestError("the body did not arrive in time", code="body_timeout") from None
 
     async def _application(self, exchange: Exchange, scope: Scope, headers: dict[bytes, bytes], receive: Receive, sender: "_Sender") -> None:
-        core = self.core
-        if b"content-length" not in headers and b"transfer-encoding" in headers:
-            receive = _bounded(receive, sender, core.body_limit(exchange))
-        try:
-            await self.app(scope, receive, sender.send)
-        except asyncio.CancelledError:
-            raise
-        except Exception as error:
-            if not sender.started:
-                # An application that lost its body to the limit fails for that reason: the limit is the answer, not a fault.
-                await self._respond(sender, core.answer(exchange, sender.overflow or error))
-            elif sender.overflow is None:
-                core.capture(exchange, error)
-                if not sender.finished:
-                    raise  # the server must cut the connection: half an answer is out
+        length = headers.get(b"content-length")
+        if length is None and (b"transfer-encoding" in headers or exchange.context.method not in _BODYLESS):
+            receive = _bounded(receive, sender, self.core.body_limit(exchange))
+        await self.app(scope, receive, sender.send)
+        if not sender.started:
+            raise RuntimeError("the application returned without an answer")
 
     async def _respond(self, sender: "_Sender", response: Response) -> None:
         chunks = _chunks(response)
@@ -149,25 +149,47 @@ class AsgiPass:
         if chunks is None or sender.head_only:
             await sender.send({"type": "http.response.body", "body": b"" if sender.head_only else response.body})
             return
-        iterator = iter(chunks)
-        while (chunk := await self.core.pool.run(next, iterator, None)) is not None:
-            await sender.send({"type": "http.response.body", "body": chunk, "more_body": True})
+        with contextlib.closing(_closable(chunks)) as iterator:
+            while (chunk := await self.core.pool.run(next, iterator, None)) is not None:
+                await sender.send({"type": "http.response.body", "body": chunk, "more_body": True})
         await sender.send({"type": "http.response.body", "body": b""})
 
+    async def _other(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._lifespan(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await self._websocket(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
+
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self.core.settings.protect_application and self.core.foreign_websocket(dict(scope["headers"])):
+        core = self.core
+        if core.start is not None:
+            await asyncio.to_thread(core.start)
+        if core.settings.protect_application and core.foreign_websocket(joined_headers(scope["headers"])):
+            log.warning("a WebSocket that a page of another site opened to %s was refused", scope["path"])
             await receive()
             await send({"type": "websocket.close", "code": 1008})
             return
         await self.app(scope, receive, send)
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
-        state = _Lifespan(self.core, self._stop, receive, send)
+        first = await receive()
+        try:
+            if self.core.start is not None:
+                await asyncio.to_thread(self.core.start)
+        except Exception as error:
+            log.exception("the platform did not start")
+            await send({"type": "lifespan.startup.failed", "message": describe(error)})
+            return
+        state = _Lifespan(first, self._stop, receive, send)
         try:
             await self.app(scope, state.receive, state.send)
         except Exception:
             if state.asked:
+                await asyncio.to_thread(self._stop)
                 raise
+        if not state.asked:
             await state.serve_alone()  # the application does not speak lifespan
 
 
@@ -182,20 +204,19 @@ class _Sender:
         self.overflow: AppError | None = None
         self.head_only = exchange.context.method == "HEAD"
 
-    async def send(self, message: Message) -> None:
+    def send(self, message: Message) -> Awaitable[None]:
         """Pass a message on; the first one gets our headers."""
         if message["type"] == "http.response.start":
             if self.overflow is not None:
-                await self._replace(self.overflow)
-                return
+                return self._replace(self.overflow)
             self.started = True
             self._exchange.status = message["status"]
             message = {**message, "headers": self._core.headers(self._exchange, message.get("headers", ()))}
         elif self.overflow is not None:
-            return
+            return _nothing()
         elif not message.get("more_body", False):
             self.finished = True
-        await self._send(message)
+        return self._send(message)
 
     async def _replace(self, error: AppError) -> None:
         """Answer for an application that lost its oversized body halfway."""
@@ -204,6 +225,10 @@ class _Sender:
         self.started = self.finished = True
         await self._send({"type": "http.response.start", "status": response.status, "headers": self._core.headers(self._exchange, response.headers)})
         await self._send({"type": "http.response.body", "body": response.body})
+
+
+async def _nothing() -> None:
+    """Swallow a part of an answer that was replaced."""
 
 
 def _bounded(receive: Receive, sender: _Sender, limit: int) -> Receive:
@@ -222,6 +247,16 @@ def _bounded(receive: Receive, sender: _Sender, limit: int) -> Receive:
     return counted
 
 
+def _closable(chunks: Iterable[bytes]) -> Generator[bytes, None, None]:
+    """Yield the chunks; closing this closes them when they can be closed, so that a client that left frees a file or a cursor."""
+    try:
+        yield from chunks
+    finally:
+        close = getattr(chunks, "close", None)
+        if close is not None:
+            close()
+
+
 def _chunks(response: Response) -> Iterable[bytes] | None:
     if response.file is not None:
         return read_chunks(response)
@@ -238,29 +273,30 @@ def read_chunks(response: Response) -> Iterator[bytes]:
 
 
 class _Lifespan:
-    """Start the platform before the application and stop it after."""
+    """Hand the application the event that started the platform, and stop the platform after the application."""
 
-    def __init__(self, core: PassCore, stop: Callable[[], None], receive: Receive, send: Send) -> None:
-        self._core, self._stop, self._receive, self._send = core, stop, receive, send
-        self.asked = False
+    def __init__(self, first: Message, stop: Callable[[], None], receive: Receive, send: Send) -> None:
+        self._first: Message | None = first
+        self._stop, self._receive, self._send = stop, receive, send
+
+    @property
+    def asked(self) -> bool:
+        """Tell whether the application took the first event."""
+        return self._first is None
 
     async def receive(self) -> Message:
-        """Start the platform when the server asks the application to start."""
-        self.asked = True
-        message = await self._receive()
-        if message["type"] == "lifespan.startup" and self._core.start is not None:
-            await asyncio.to_thread(self._core.start)
-        return message
+        """Return the first event, then those of the server."""
+        first, self._first = self._first, None
+        return first if first is not None else await self._receive()
 
     async def send(self, message: Message) -> None:
-        """Stop the platform when the application has stopped."""
-        if message["type"].startswith("lifespan.shutdown."):
+        """Stop the platform when the application has stopped, or did not start."""
+        if message["type"].startswith(("lifespan.shutdown.", "lifespan.startup.failed")):
             await asyncio.to_thread(self._stop)
         await self._send(message)
 
     async def serve_alone(self) -> None:
         """Speak lifespan for an application that does not."""
-        await self.receive()
         await self._send({"type": "lifespan.startup.complete"})
         await self._receive()
         await self.send({"type": "lifespan.shutdown.complete"})
@@ -277,7 +313,9 @@ def takes(app: App, method: str, path: str) -> bool:
 
 
 def install(app: App, core: PassCore, start: Callable[[], None], stop: Callable[[], None]) -> AsgiPass:
-    """Return the pass around a bare callable; serve it instead of the application."""
+    """Return the pass around a bare callable; serve it instead of the application. Raises ValueError for one that is such a pass."""
+    if isinstance(app, AsgiPass):
+        raise ValueError(ALREADY)
     return AsgiPass(app, core, stop)
 
 

@@ -2,18 +2,21 @@
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from litestar import Litestar, Request, Response
+from litestar.exceptions import HTTPException
 
 from rakiza._kernel import current
 from rakiza.errors import AppError, problem
 
-from ._core import PassCore
+from ._core import ALREADY, PassCore
 from .asgi import App, AsgiPass
 
 if TYPE_CHECKING:
     from litestar.types import ExceptionHandler, Scope
+    from litestar.types.internal_types import PathParameterDefinition
 
 
 def config(app: Litestar) -> dict[str, object]:
@@ -23,11 +26,20 @@ def config(app: Litestar) -> dict[str, object]:
 
 def takes(app: Litestar, method: str, path: str) -> bool:
     """Tell whether the application already answers this path."""
-    return any(route.path == path for route in app.routes)
+    return any(_matches(route.path_components, path.strip("/").split("/")) for route in app.routes)
+
+
+def _matches(components: "list[str | PathParameterDefinition]", segments: list[str]) -> bool:
+    rest = len(components) > 1 and not isinstance(components[-1], str) and components[-1].type is Path
+    if len(segments) != len(components) and not (rest and len(segments) >= len(components)):
+        return False
+    return all(not isinstance(part, str) or part == segment for part, segment in zip(components, segments, strict=False))
 
 
 def install(app: Litestar, core: PassCore, start: Callable[[], None], stop: Callable[[], None]) -> AsgiPass:
     """Put the pass around the application's handler; its own start-up and shut-down events start and stop the platform."""
+    if isinstance(app.asgi_handler, AsgiPass):
+        raise ValueError(ALREADY)
     outer = AsgiPass(cast("App", app.asgi_handler), core, stop)
 
     async def begin() -> None:
@@ -36,11 +48,14 @@ def install(app: Litestar, core: PassCore, start: Callable[[], None], stop: Call
     async def end() -> None:
         await asyncio.to_thread(stop)
 
-    async def note(error: Exception, _: "Scope") -> None:
-        if not isinstance(error, AppError) and getattr(error, "status_code", 500) >= 500:
-            core.errors.capture_exception(error)
+    async def hand_over(error: Exception, scope: "Scope") -> None:
+        handler = scope.get("route_handler")
+        handlers = handler.resolve_exception_handlers() if handler is not None else app.exception_handlers
+        handled = 500 in handlers or any(kind in handlers for kind in type(error).__mro__)
+        if not (handled or app.debug or isinstance(error, HTTPException)):
+            raise error  # nobody answers it but Litestar's last resort: the pass does, and captures it
 
-    app.after_exception.append(note)  # Litestar answers the 500 itself; the record is ours
+    app.after_exception.append(hand_over)
     app.asgi_handler = outer  # type: ignore[assignment] # the same call signature
     app.on_startup.insert(0, begin)
     app.on_shutdown.append(end)

@@ -1,19 +1,23 @@
 """The host adapter for Starlette and FastAPI."""
 
+import re
 from collections.abc import Callable
 from typing import cast
 
 from starlette.applications import Starlette
+from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Match
+from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp
 
 from rakiza._kernel import current
 from rakiza.errors import AppError, problem
 
-from ._core import PassCore
+from ._core import ALREADY, PassCore
 from .asgi import AsgiPass
+
+KEY = "rakiza"
 
 
 def config(app: Starlette) -> dict[str, object]:
@@ -23,16 +27,32 @@ def config(app: Starlette) -> dict[str, object]:
 
 def takes(app: Starlette, method: str, path: str) -> bool:
     """Tell whether the application already answers this path."""
-    if "{" in path:
-        return False
     scope = {"type": "http", "method": method, "path": path, "root_path": "", "headers": []}
-    return any(route.matches(scope)[0] is not Match.NONE for route in app.routes)
+    return any(route.matches(scope)[0] is not Match.NONE for route in app.routes if not _takes_all(route))
+
+
+def _takes_all(route: BaseRoute) -> bool:
+    """Tell whether the route is the last resort of a single-page application: it claims no path in particular."""
+    return re.fullmatch(r"/?(\{\w+:path\})?", getattr(route, "path", "-")) is not None
 
 
 def install(app: Starlette, core: PassCore, start: Callable[[], None], stop: Callable[[], None]) -> Starlette:
-    """Put the pass outside the application's whole middleware stack, whenever that is built: middleware and handlers may be added until then."""
+    """Put the pass outside the application's whole middleware stack, whenever that is built: middleware and handlers may be added until then.
+
+    Starlette's own last resort, which answers in plain text, makes room for the pass unless the application has its own or debugs.
+    """
+    if hasattr(app.state, KEY):
+        raise ValueError(ALREADY)
+    setattr(app.state, KEY, core)
     build = app.build_middleware_stack
-    app.build_middleware_stack = lambda: cast("ASGIApp", AsgiPass(build(), core, stop))  # type: ignore[method-assign] # its one caller is the app
+
+    def build_with_pass() -> ASGIApp:
+        inner = build()
+        if isinstance(inner, ServerErrorMiddleware) and inner.handler is None and not inner.debug:
+            inner = inner.app
+        return cast("ASGIApp", AsgiPass(inner, core, stop))
+
+    app.build_middleware_stack = build_with_pass  # type: ignore[method-assign] # its one caller is the app
     app.middleware_stack = None
     return app
 

@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 from rakiza._kernel import LoopThread, Request, Response, request_context
 from rakiza.errors import AppError, BadRequestError
@@ -12,12 +12,11 @@ from ._core import Exchange, PassCore, too_large
 from .asgi import read_chunks
 
 if TYPE_CHECKING:
-    from contextvars import Token
     from types import TracebackType
     from wsgiref.types import InputStream, StartResponse, WSGIApplication, WSGIEnvironment
 
-    from rakiza._kernel import RequestContext
-
+P = ParamSpec("P")
+T = TypeVar("T")
 _REASONS = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
 _JUDGED = tuple(
     (name if name == "CONTENT_LENGTH" else f"HTTP_{name}", name.replace("_", "-").lower().encode())
@@ -44,9 +43,16 @@ _CONTENT = {"CONTENT_TYPE": b"content-type", "CONTENT_LENGTH": b"content-length"
 class WsgiPass:
     """Wrap a WSGI application: one pass in, the application or a platform route, one pass out."""
 
-    def __init__(self, app: "WSGIApplication", core: PassCore, route_of: "Callable[[WSGIEnvironment], str | None]" = lambda _: None) -> None:
+    def __init__(
+        self,
+        app: "WSGIApplication",
+        core: PassCore,
+        route_of: "Callable[[WSGIEnvironment], str | None]" = lambda _: None,
+        propagates: Callable[[], bool] = lambda: False,
+    ) -> None:
         self.app = app
         self.route_of = route_of
+        self._propagates = propagates
         self.core = core
         self._loop = LoopThread()
 
@@ -60,6 +66,8 @@ class WsgiPass:
         path = environ.get("PATH_INFO", "").encode("latin-1").decode("utf-8", "replace")
         exchange = core.enter(environ["REQUEST_METHOD"], path, headers, peer, environ.get("wsgi.url_scheme", "http"))
         answer = _Answer(self, exchange, environ, start_response)
+        outside = request_context.get()
+        request_context.set(exchange.context)
         try:
             refusal = exchange.refusal or self._identify(exchange, headers, peer)
             if refusal is not None:
@@ -72,6 +80,11 @@ class WsgiPass:
             exchange.error = error
             answer.close()
             raise
+        finally:
+            # Set back, not reset by a token: the server may go on with the answer in another thread.
+            request_context.set(outside)
+            if exchange.span is not None:
+                exchange.span.detach()
 
     def _identify(self, exchange: Exchange, headers: dict[bytes, bytes], peer: str) -> AppError | None:
         core = self.core
@@ -106,7 +119,7 @@ class WsgiPass:
         try:
             return answer.follow(self.app(environ, answer.start))
         except Exception as error:
-            if answer.started:
+            if answer.started or self._propagates():
                 core.capture(exchange, error)
                 raise
             return answer.respond(core.answer(exchange, error))
@@ -172,11 +185,10 @@ class _BoundedInput:
 class _Answer:
     """Add the pass's headers to an answer and close the exchange when its last byte was handed over."""
 
-    __slots__ = ("_body", "_closed", "_environ", "_pass", "_start_response", "_token", "exchange", "started")
+    __slots__ = ("_body", "_closed", "_environ", "_pass", "_start_response", "exchange", "started")
 
     def __init__(self, outer: WsgiPass, exchange: Exchange, environ: "WSGIEnvironment", start_response: "StartResponse") -> None:
         self._pass, self.exchange, self._environ, self._start_response = outer, exchange, environ, start_response
-        self._token: Token[RequestContext | None] = request_context.set(exchange.context)
         self._body: Iterable[bytes] = ()
         self._closed = False
         self.started = False
@@ -212,11 +224,24 @@ class _Answer:
         return self
 
     def __iter__(self) -> Iterator[bytes]:
+        iterator = iter(self._body)
+        while (chunk := self._inside(self._next, iterator)) is not None:
+            yield chunk
+
+    def _next(self, iterator: Iterator[bytes]) -> bytes | None:
         try:
-            yield from self._body
+            return next(iterator, None)
         except Exception as error:
             self._pass.core.capture(self.exchange, error)
             raise
+
+    def _inside(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        outside = request_context.get()
+        request_context.set(self.exchange.context)
+        try:
+            return function(*args, **kwargs)
+        finally:
+            request_context.set(outside)
 
     def close(self) -> None:
         """End the application's iterable and the exchange."""
@@ -224,7 +249,6 @@ class _Answer:
             return
         self._closed = True
         try:
-            cast("Any", getattr(self._body, "close", bool))()
+            self._inside(cast("Any", getattr(self._body, "close", bool)))
         finally:
-            request_context.reset(self._token)
             self._pass.core.leave(self.exchange)
