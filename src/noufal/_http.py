@@ -1,12 +1,14 @@
 """What every HTTP handler of the ERP shares: the guard, the caller, and errors as problem+json."""
 
 import re
+from collections.abc import AsyncGenerator
 from typing import Any, cast
 
 import msgspec
 from litestar import Litestar, Request, Response
 from litestar.connection import ASGIConnection
-from litestar.exceptions import HTTPException
+from litestar.datastructures import FormMultiDict
+from litestar.exceptions import HTTPException, InternalServerException
 from litestar.handlers import BaseRouteHandler
 from litestar.handlers.http_handlers import HTTPRouteHandler
 from litestar.openapi.datastructures import ResponseSpec
@@ -77,6 +79,40 @@ PROBLEMS = {
 """What every route may answer besides its own success."""
 
 
+class ErpRequest(Request[Any, Any, Any]):
+    """Read a body; what the client did wrong is the client's error and no fault of ours to record."""
+
+    async def stream(self) -> AsyncGenerator[bytes, None]:
+        """Yield the body; raise BadRequestError when the client leaves halfway."""
+        try:
+            async for piece in super().stream():
+                yield piece
+        except InternalServerException:  # the framework's only one here
+            raise BadRequestError("the client went away before its body had arrived", code="client_disconnected") from None
+
+    async def json(self) -> object:
+        """Return the body read as JSON; raise BadRequestError for bytes that are no UTF-8 and for bottomless nesting."""
+        try:
+            return await super().json()
+        except UnicodeDecodeError:
+            raise BadRequestError("the body is not UTF-8 text", code="malformed_json", message_ar="محتوى الطلب ليس نصا بترميز UTF-8") from None
+        except RecursionError:
+            raise BadRequestError("the body is nested too deeply", code="malformed_json") from None
+
+    async def form(self) -> FormMultiDict:
+        """Return the body read as a form; raise BadRequestError for a field in no known encoding."""
+        try:
+            return await super().form()
+        except (UnicodeDecodeError, LookupError):
+            text_ar = "حقل في النموذج ليس نصا مقروءا"
+            raise BadRequestError("a field of the form is not UTF-8 text", code="malformed_form", message_ar=text_ar) from None
+
+
+async def read_form(request: Request[Any, Any, Any]) -> None:
+    """Read a form before the framework does it for the handler, which would let the sender's errors through as ours."""
+    await request.form()
+
+
 def caller() -> Principal:
     """Return who calls; raise UnauthorizedError outside a signed-in request."""
     context = current()
@@ -121,14 +157,11 @@ def error_handlers(platform: Platform) -> dict[type[Exception], object]:
     def framework(_: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
         return problem_response(_translated(error))
 
-    def too_deep(_: Request[Any, Any, Any], __: RecursionError) -> Response[bytes]:
-        return problem_response(BadRequestError("the body is nested too deeply", code="malformed_json"))
-
     def unforeseen(_: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
         context = current()
         return problem_response(unexpected(context.request_id if context else ""))
 
-    return {AppError: expected, HTTPException: framework, RecursionError: too_deep, Exception: unforeseen}
+    return {AppError: expected, HTTPException: framework, Exception: unforeseen}
 
 
 def _translated(error: HTTPException) -> AppError:

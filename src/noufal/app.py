@@ -10,7 +10,7 @@ from litestar.handlers.http_handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
 
 from noufal import __doc__ as about
-from noufal._http import PERMISSION, check_permissions, error_handlers, guard
+from noufal._http import PERMISSION, ErpRequest, check_permissions, error_handlers, guard
 from noufal.boq.http import MULTIPART_OVERHEAD
 from noufal.boq.http import handlers as boq_handlers
 from noufal.part import Erp
@@ -44,6 +44,7 @@ def create_app(platform: Platform | None = None) -> Litestar:
     app = Litestar(
         [openapi, *_handlers(platform)],
         guards=[guard],
+        request_class=ErpRequest,
         exception_handlers=error_handlers(platform),  # type: ignore[arg-type] # handlers of narrower exceptions
         openapi_config=None,
         logging_config=None,

@@ -10,7 +10,7 @@ from litestar.handlers.http_handlers import HTTPRouteHandler
 from litestar.params import FromPath, FromQuery, JSONBody, MultipartBody, QueryParameter
 from litestar.response import Stream
 
-from noufal._http import PROBLEMS, caller
+from noufal._http import PROBLEMS, caller, read_form
 from rakiza._kernel import WorkerPool
 from rakiza.errors import ValidationError
 
@@ -57,6 +57,7 @@ def _file_handlers(bills: Bills, importer: Importer, pool: WorkerPool, max_impor
     @post(
         "/api/projects/{code:str}/boq/import",
         opt={"permission": "boq.import"},
+        before_request=read_form,
         status_code=200,
         request_max_body_size=max_import_bytes + MULTIPART_OVERHEAD,
         summary="Read a workbook; with dry_run report only",

@@ -58,7 +58,10 @@ class Request:
 
     def decode(self, kind: type[T]) -> T:
         """Read the JSON body as `kind`; raise msgspec.ValidationError or msgspec.DecodeError."""
-        return msgspec.json.decode(self.body or b"{}", type=kind)
+        try:
+            return msgspec.json.decode(self.body or b"{}", type=kind)
+        except (UnicodeDecodeError, RecursionError) as error:  # what the decoder lets through; the sender's doing all the same
+            raise msgspec.DecodeError(str(error)) from None
 
     def decode_query(self, kind: type[T]) -> T:
         """Read the query as `kind`, texts converted; raise msgspec.ValidationError."""
