@@ -145,6 +145,8 @@ def test_the_whole_platform_stands_around_the_application(site: Site, framework:
 
     fails = site.client.get("/fails")
     assert fails.status_code == 500
+    assert fails.headers["content-type"] == "application/problem+json"
+    assert fails.json()["request_id"] == fails.headers["x-request-id"]
     assert "hunter2" not in fails.text
     errors = site.lines("_errors", 1)
     assert len(errors) == 1

@@ -185,12 +185,12 @@ class _BoundedInput:
 class _Answer:
     """Add the pass's headers to an answer and close the exchange when its last byte was handed over."""
 
-    __slots__ = ("_body", "_closed", "_environ", "_pass", "_start_response", "exchange", "started")
+    __slots__ = ("_body", "_ended", "_environ", "_pass", "_start_response", "exchange", "started")
 
     def __init__(self, outer: WsgiPass, exchange: Exchange, environ: "WSGIEnvironment", start_response: "StartResponse") -> None:
         self._pass, self.exchange, self._environ, self._start_response = outer, exchange, environ, start_response
         self._body: Iterable[bytes] = ()
-        self._closed = False
+        self._ended = False
         self.started = False
 
     def start(
@@ -227,6 +227,7 @@ class _Answer:
         iterator = iter(self._body)
         while (chunk := self._inside(self._next, iterator)) is not None:
             yield chunk
+        self._end()
 
     def _next(self, iterator: Iterator[bytes]) -> bytes | None:
         try:
@@ -245,10 +246,12 @@ class _Answer:
 
     def close(self) -> None:
         """End the application's iterable and the exchange."""
-        if self._closed:
-            return
-        self._closed = True
         try:
             self._inside(cast("Any", getattr(self._body, "close", bool)))
         finally:
+            self._end()
+
+    def _end(self) -> None:
+        if not self._ended:
+            self._ended = True
             self._pass.core.leave(self.exchange)
