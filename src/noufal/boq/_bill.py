@@ -49,6 +49,7 @@ _MOST_QUANTITY: Final = 1_000_000_000 * QUANTITY_SCALE
 _MOST_PRICE: Final = 1_000_000_000_000 * PRICE_SCALE
 _MOST_AMOUNT: Final = 1_000_000_000_000 * HALALAS
 _TEXT_LENGTH: Final = 32_767
+_CODE_LENGTH: Final = 200  # codes are indexed
 _LABEL_LENGTH: Final = 40
 _HALALA_HEADERS: Final = frozenset({"هلله", "هلل", "هللات", "halala", "halalas"})
 _FIELDS_SHOWN: Final = {"mark": "note"}
@@ -342,6 +343,8 @@ class _Builder:
         code = self._code_text(index, row)
         if code and not isinstance(cell, str | float | int):
             self._warn("code_is_a_date", index, use.code, value=code)
+        if len(code) > _CODE_LENGTH:
+            self._error("text_too_long", index, use.code, value=len(code), limit=_CODE_LENGTH)
         return code
 
     def _check_codes(self) -> None:

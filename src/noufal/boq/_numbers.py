@@ -24,6 +24,7 @@ _INVISIBLE: Final = [0x0640, 0x00AD, 0xFEFF, 0x0670, *range(0x200B, 0x2010), *ra
 _DIGITS: Final = {ord(char): str(value) for digits in ("٠١٢٣٤٥٦٧٨٩", "۰۱۲۳۴۵۶۷۸۹") for value, char in enumerate(digits)}
 _DROP: Final[dict[int, str | None]] = dict.fromkeys(_INVISIBLE)
 _MARKS: Final[dict[int, str | None]] = dict.fromkeys(code for code in _INVISIBLE if code not in range(0x0640, 0x0671))
+_CONTROLS: Final[dict[int, str | None]] = dict.fromkeys({*range(0x20), *range(0x7F, 0xA0)} - {0x09, 0x0A})
 _LETTERS: Final = {ord(char): "ا" for char in "أإآٱ"} | {ord("ى"): "ي", ord("ة"): "ه"}
 _TEXT_TABLE: Final = _DROP | _DIGITS | _LETTERS | {0x066B: ".", 0x066C: ","}
 _NUMBER_TABLE: Final = _DROP | _DIGITS | {0x066B: ".", 0x066C: ",", 0x060C: ",", 0x2212: "-", 0x2013: "-", 0x2014: "-", 0x00A0: " ", 0x202F: " "}
@@ -65,15 +66,17 @@ def normalise_text(text: str) -> str:
 
 
 def clean_text(text: str) -> str:
-    """Strip a text and unify its line ends; nothing else is changed, since the bill shows text as it was written."""
+    """Strip a text, unify its line ends and drop control characters; nothing else is changed, since the bill shows text as it was written."""
     if "\r" in text or "_x000" in text:
         text = text.replace("_x000D_", "").replace("_x000d_", "").replace("\r\n", "\n").replace("\r", "\n")
+    if not text.isprintable():
+        text = text.translate(_CONTROLS)
     return text.strip()
 
 
 def clean_code(text: str) -> str:
-    """Strip a code of blanks and of marks of direction, which cannot be seen and would make two equal codes differ."""
-    return text.translate(_MARKS).strip()
+    """Strip a code of blanks, marks of direction and control characters, which cannot be seen and would make two equal codes differ."""
+    return text.translate(_MARKS).translate(_CONTROLS).strip()
 
 
 def is_dash(text: str) -> bool:
