@@ -123,7 +123,7 @@ def caller() -> Principal:
 
 async def guard(_: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
     """Let a request through only with the permission its route declares; those of a project are judged where the project is known."""
-    permission = handler.opt[PERMISSION]
+    permission = handler.opt.get(PERMISSION, SIGNED_IN)  # only the framework's own OPTIONS handlers declare none: see check_permissions
     if permission == PUBLIC:
         return
     principal = caller()

@@ -8,6 +8,7 @@ import msgspec
 from litestar import Litestar, Response, get
 from litestar.handlers.http_handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
+from litestar.openapi.spec import Components, SecurityScheme
 
 from noufal import __doc__ as about
 from noufal._http import PERMISSION, ErpRequest, check_permissions, error_handlers, guard
@@ -18,6 +19,7 @@ from noufal.projects.http import handlers as project_handlers
 from noufal.settings import NoufalSettings
 from rakiza import Platform, __version__, build
 from rakiza._kernel import PUBLIC, SettingsReader
+from rakiza.security import COOKIE
 
 JSON_BODY_BYTES = 1024 * 1024
 
@@ -69,5 +71,13 @@ def _handlers(platform: Platform) -> list[HTTPRouteHandler]:
 
 def _description(handlers: list[HTTPRouteHandler]) -> bytes:
     """Return the OpenAPI description of the routes; Litestar's own pages for it would be routes nobody declared."""
-    described = Litestar(handlers, openapi_config=OpenAPIConfig(title="noufal", version=__version__, description=about), logging_config=None)
+    session = SecurityScheme(type="apiKey", security_scheme_in="cookie", name=COOKIE, description="opened by POST /api/auth/login")
+    config = OpenAPIConfig(
+        title="noufal",
+        version=__version__,
+        description=about,
+        components=Components(security_schemes={"session": session}),
+        security=[{"session": []}],
+    )
+    described = Litestar(handlers, openapi_config=config, logging_config=None)
     return msgspec.json.encode(described.openapi_schema.to_schema())

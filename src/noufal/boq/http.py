@@ -77,7 +77,13 @@ def _file_handlers(bills: Bills, importer: Importer, pool: WorkerPool, max_impor
             for one in uploads:
                 await one.close()
 
-    @get("/api/projects/{code:str}/boq/export.xlsx", opt={"permission": "boq.export"}, summary="The bill as a workbook", responses=PROBLEMS)
+    @get(
+        "/api/projects/{code:str}/boq/export.xlsx",
+        opt={"permission": "boq.export"},
+        media_type=XLSX,
+        summary="The bill as a workbook",
+        responses=PROBLEMS,
+    )
     async def export(code: FromPath[str], lang: FromQuery[Literal["ar", "en"]] = "ar") -> Stream:
         file = await pool.run(export_bill, bills, caller(), code, lang)
         name = f"attachment; filename=\"{ascii_name(code)}.xlsx\"; filename*=UTF-8''{quote(code)}.xlsx"
