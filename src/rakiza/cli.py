@@ -10,7 +10,7 @@ import typer
 from rakiza import Platform, __version__, build
 from rakiza._kernel import SettingsError
 from rakiza.errors import AppError
-from rakiza.serve import SERVERS, serve_granian, serve_uvicorn
+from rakiza.serve import serve_target
 from rakiza.store import current, migrate
 
 Build = Callable[[], Platform]
@@ -133,15 +133,10 @@ def _rakiza() -> typer.Typer:
         target: str,
         host: str = typer.Option("127.0.0.1", help="Address to listen on"),
         port: int = typer.Option(8000, min=0, max=65535),
-        server: str = typer.Option("uvicorn", help="uvicorn, or granian for HTTP only"),
+        server: str = typer.Option("", help="uvicorn, or granian for HTTP only; granian for Flask, else uvicorn, when not given"),
     ) -> None:
-        if server not in SERVERS:
-            raise SettingsError(f"--server {server!r}: choose one of {', '.join(SERVERS)}")
         sys.path.insert(0, "")
-        if server == "granian":
-            serve_granian(target, host, port)
-        else:
-            serve_uvicorn(target, None, host, port)
+        serve_target(target, server, host, port)
 
     return app
 

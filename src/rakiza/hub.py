@@ -3,6 +3,7 @@
 import importlib
 import logging
 import threading
+import weakref
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, TypeVar, cast
@@ -54,6 +55,7 @@ class Platform:
         self._lock = threading.Lock()
         self._core: PassCore | None = None
         self._errors_for: object = None
+        _platforms.add(self)
 
     # -- services
 
@@ -180,6 +182,14 @@ class Platform:
         from rakiza.web import with_prefix
 
         return with_prefix(self.routes(), taken)
+
+
+_platforms: "weakref.WeakSet[Platform]" = weakref.WeakSet()
+
+
+def platform_of(app: object) -> Platform | None:
+    """Return the platform that stands around `app` in this process, or none."""
+    return next((platform for platform in list(_platforms) if app is not None and platform.app is app), None)
 
 
 def build(

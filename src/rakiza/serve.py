@@ -7,8 +7,9 @@ import sys
 from collections.abc import Callable
 from types import FrameType
 
-from rakiza._kernel import SettingsError
-from rakiza.hub import Platform
+from rakiza._kernel import SettingsError, framework_of
+from rakiza._kernel.tasks import POOL_THREADS
+from rakiza.hub import Platform, platform_of
 
 SERVERS = ("uvicorn", "granian")
 BACKLOG = 2048
@@ -68,10 +69,42 @@ def serve_uvicorn(app: object, platform: Platform | None, host: str, port: int, 
         sys.exit(3)
 
 
-def serve_granian(target: str, host: str, port: int, *, factory: bool = False) -> None:
+def serve_granian(target: str, host: str, port: int, *, factory: bool = False, wsgi: bool = False) -> None:
     """Serve an import string on granian with one worker; scale by processes."""
     from granian import Granian
     from granian.constants import Interfaces
 
     bind(host, port).close()
-    Granian(target, address=host, port=port, interface=Interfaces.ASGI, workers=1, factory=factory, log_enabled=False).serve()
+    interface = Interfaces.WSGI if wsgi else Interfaces.ASGI
+    threads = POOL_THREADS if wsgi else None
+    Granian(
+        target, address=host, port=port, interface=interface, workers=1, blocking_threads=threads, factory=factory, log_enabled=False
+    ).serve()
+
+
+def serve_target(target: str, server: str, host: str, port: int) -> None:
+    """Serve MODULE:APP, a Flask application on granian, any other on uvicorn unless `server` says otherwise; raise SettingsError."""
+    app = load(target)
+    platform = platform_of(app)
+    wsgi = framework_of(app) == "flask"
+    server = server or ("granian" if wsgi else "uvicorn")
+    if server not in SERVERS:
+        raise SettingsError(f"--server {server!r}: choose one of {', '.join(SERVERS)}")
+    if wsgi and server == "uvicorn":
+        raise SettingsError(f"{target} is a Flask application, which uvicorn cannot serve; use --server granian")
+    if server == "uvicorn":
+        serve_uvicorn(app, platform, host, port)
+        return
+    if platform is not None:
+        platform.shutdown()  # the worker process has its own
+    serve_granian(target, host, port, wsgi=wsgi)
+
+
+def load(target: str) -> object:
+    """Return the application that MODULE:APP names; raise SettingsError."""
+    from uvicorn.importer import ImportFromStringError, import_from_string
+
+    try:
+        return import_from_string(target)
+    except ImportFromStringError as error:
+        raise SettingsError(f"cannot serve {target!r}: {error}") from None

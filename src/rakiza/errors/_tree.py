@@ -85,6 +85,14 @@ class MethodNotAllowedError(AppError):
     text_ar = "هذه الطريقة غير متاحة لهذا العنوان"
 
 
+class RequestTimeoutError(AppError):
+    """Give up on a request whose body does not arrive (408)."""
+
+    status = 408
+    code = "body_timeout"
+    text_ar = "لم يصل الطلب كاملا في الوقت المحدد"
+
+
 class ConflictError(AppError):
     """Refuse a change that another change has overtaken (409)."""
 

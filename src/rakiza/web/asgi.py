@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator, 
 from typing import Any
 
 from rakiza._kernel import Credentials, Request, Response, describe, request_context
-from rakiza.errors import AppError, BadRequestError
+from rakiza.errors import AppError, BadRequestError, RequestTimeoutError
 
 from ._core import ALREADY, Exchange, PassCore, joined_headers, too_large
 
@@ -18,6 +18,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 CHUNK_BYTES = 64 * 1024
+SLOWEST_BYTES_PER_SECOND = 1024
 log = logging.getLogger(__name__)
 _BODYLESS = frozenset({"GET", "HEAD", "OPTIONS", "DELETE"})
 
@@ -52,10 +53,12 @@ class AsgiPass:
         exchange = core.enter(scope["method"], scope["path"], headers, peer, scope.get("scheme", "http"))
         reset = request_context.set(exchange.context)
         sender = _Sender(core, exchange, send)
+        if _has_body(exchange.context.method, headers):
+            receive = _Body(receive, sender, core.body_limit(exchange), core.settings.request_timeout_seconds).receive
         try:
             ours = exchange.refusal is not None or exchange.found is not None or exchange.has_session
             if not ours or not await self._answered(exchange, scope, headers, peer, receive, sender):
-                await self._application(exchange, scope, headers, receive, sender)
+                await self._application(scope, receive, sender)
         except Exception as error:  # noqa: BLE001 - border: the request pass
             await self._failed(exchange, sender, error)
         finally:
@@ -74,16 +77,16 @@ class AsgiPass:
         if exchange.refusal is not None:
             await self._respond(sender, core.answer(exchange, exchange.refusal))
         elif exchange.found is not None:
-            await self._respond(sender, await self._platform(exchange, scope, headers, receive))
+            await self._respond(sender, await self._platform(exchange, scope, headers, receive, sender))
         else:
             return False
         return True
 
     async def _failed(self, exchange: Exchange, sender: "_Sender", error: Exception) -> None:
         if not sender.started:
-            # An application that lost its body to the limit fails for that reason: the limit is the answer, not a fault.
-            await self._respond(sender, self.core.answer(exchange, sender.overflow or error))
-        elif sender.overflow is None:
+            # An application that lost its body to a limit fails for that reason: the limit is the answer, not a fault.
+            await self._respond(sender, self.core.answer(exchange, sender.lost or error))
+        elif sender.lost is None:
             self.core.capture(exchange, error)
             if not sender.finished:
                 raise error  # the server must cut the connection: half an answer is out
@@ -100,10 +103,8 @@ class AsgiPass:
                     return error
         return core.authorise(exchange, principal)
 
-    async def _platform(self, exchange: Exchange, scope: Scope, headers: dict[bytes, bytes], receive: Receive) -> Response:
-        body = b""
-        if exchange.context.method not in _BODYLESS or headers.get(b"content-length", b"0") != b"0":
-            body = await self._body(exchange, receive)
+    async def _platform(self, exchange: Exchange, scope: Scope, headers: dict[bytes, bytes], receive: Receive, sender: "_Sender") -> Response:
+        body = await self._body(receive, sender) if _has_body(exchange.context.method, headers) else b""
         return await self._handle(exchange, self.core.request(exchange, headers, scope["query_string"], body))
 
     async def _handle(self, exchange: Exchange, request: Request) -> Response:
@@ -114,34 +115,20 @@ class AsgiPass:
             outcome = await self.core.pool.run(route.handler, request)
         return await outcome if isinstance(outcome, Awaitable) else outcome
 
-    async def _body(self, exchange: Exchange, receive: Receive) -> bytes:
-        limit = self.core.body_limit(exchange)
+    async def _body(self, receive: Receive, sender: "_Sender") -> bytes:
         parts: list[bytes] = []
-        size = 0
-        deadline = exchange.context.deadline
-        try:
-            async with asyncio.timeout(deadline.remaining() if deadline else None):
-                while True:
-                    message = await receive()
-                    if message["type"] == "http.disconnect":
-                        raise BadRequestError("the client went away before its body had arrived", code="client_disconnected")
-                    part = message.get("body", b"")
-                    size += len(part)
-                    if size > limit:
-                        raise too_large(limit)
-                    parts.append(part)
-                    if not message.get("more_body", False):
-                        return b"".join(parts)
-        except TimeoutError:
-            raise BadRequestError("the body did not arrive in time", code="body_timeout") from None
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise sender.lost or ConnectionError("the server lost the client")
+            parts.append(message.get("body", b""))
+            if not message.get("more_body", False):
+                return b"".join(parts)
 
-    async def _application(self, exchange: Exchange, scope: Scope, headers: dict[bytes, bytes], receive: Receive, sender: "_Sender") -> None:
-        length = headers.get(b"content-length")
-        if length is None and (b"transfer-encoding" in headers or exchange.context.method not in _BODYLESS):
-            receive = _bounded(receive, sender, self.core.body_limit(exchange))
+    async def _application(self, scope: Scope, receive: Receive, sender: "_Sender") -> None:
         await self.app(scope, receive, sender.send)
         if not sender.started:
-            raise RuntimeError("the application returned without an answer")
+            raise sender.lost or RuntimeError("the application returned without an answer")
 
     async def _respond(self, sender: "_Sender", response: Response) -> None:
         chunks = _chunks(response)
@@ -196,30 +183,30 @@ class AsgiPass:
 class _Sender:
     """Add the pass's headers to the start of an answer and notice how far it got."""
 
-    __slots__ = ("_core", "_exchange", "_send", "finished", "head_only", "overflow", "started")
+    __slots__ = ("_core", "_exchange", "_send", "finished", "head_only", "lost", "started")
 
     def __init__(self, core: PassCore, exchange: Exchange, send: Send) -> None:
         self._core, self._exchange, self._send = core, exchange, send
         self.started = self.finished = False
-        self.overflow: AppError | None = None
+        self.lost: AppError | None = None
         self.head_only = exchange.context.method == "HEAD"
 
     def send(self, message: Message) -> Awaitable[None]:
         """Pass a message on; the first one gets our headers."""
         if message["type"] == "http.response.start":
-            if self.overflow is not None:
-                return self._replace(self.overflow)
+            if self.lost is not None:
+                return self._replace(self.lost)
             self.started = True
             self._exchange.status = message["status"]
             message = {**message, "headers": self._core.headers(self._exchange, message.get("headers", ()))}
-        elif self.overflow is not None:
+        elif self.lost is not None:
             return _nothing()
         elif not message.get("more_body", False):
             self.finished = True
         return self._send(message)
 
     async def _replace(self, error: AppError) -> None:
-        """Answer for an application that lost its oversized body halfway."""
+        """Answer for an application that lost its body halfway."""
         response = self._core.answer(self._exchange, error)
         self._exchange.status = response.status
         self.started = self.finished = True
@@ -231,20 +218,41 @@ async def _nothing() -> None:
     """Swallow a part of an answer that was replaced."""
 
 
-def _bounded(receive: Receive, sender: _Sender, limit: int) -> Receive:
-    """Count a body of unknown length; past the limit the application sees a disconnect and the client a 413."""
-    size = 0
+def _has_body(method: str, headers: dict[bytes, bytes]) -> bool:
+    length = headers.get(b"content-length")
+    return length != b"0" if length is not None else method not in _BODYLESS or b"transfer-encoding" in headers
 
-    async def counted() -> Message:
-        nonlocal size
-        message = await receive()
-        size += len(message.get("body", b""))
-        if size > limit:
-            sender.overflow = too_large(limit)
-            return {"type": "http.disconnect"}
-        return message
 
-    return counted
+class _Body:
+    """Let a body through within its size and speed; past either the application sees a disconnect and the client why."""
+
+    __slots__ = ("_began", "_ended", "_limit", "_receive", "_seconds", "_sender", "_size")
+
+    def __init__(self, receive: Receive, sender: _Sender, limit: int, seconds: float) -> None:
+        self._receive, self._sender, self._limit, self._seconds = receive, sender, limit, seconds
+        self._size = 0
+        self._ended = False
+        self._began = asyncio.get_running_loop().time()
+
+    async def receive(self) -> Message:
+        """Return the next event; after the body's end wait for the client to leave, however long."""
+        if self._ended:
+            return await self._receive()
+        try:
+            async with asyncio.timeout_at(self._began + self._seconds + self._size / SLOWEST_BYTES_PER_SECOND):
+                message = await self._receive()
+        except TimeoutError:
+            return self._lose(RequestTimeoutError("the body did not arrive in time"))
+        if message["type"] == "http.disconnect":
+            return self._lose(BadRequestError("the client went away before its body had arrived", code="client_disconnected"))
+        self._size += len(message.get("body", b""))
+        self._ended = not message.get("more_body", False)
+        return message if self._size <= self._limit else self._lose(too_large(self._limit))
+
+    def _lose(self, error: AppError) -> Message:
+        self._ended = True
+        self._sender.lost = error
+        return {"type": "http.disconnect"}
 
 
 def _closable(chunks: Iterable[bytes]) -> Generator[bytes, None, None]:

@@ -17,7 +17,7 @@ class WebSettings(RoomSettings, frozen=True, kw_only=True):
     max_body_bytes: Annotated[int, msgspec.Meta(ge=1)] = 10 * 1024 * 1024
     """Largest request body of the application in bytes; platform routes state their own."""
     request_timeout_seconds: Annotated[float, msgspec.Meta(gt=0)] = 30.0
-    """Time a request has; its body must have arrived by then, and calls it makes inherit what is left."""
+    """Time a request has; calls it makes inherit what is left. Its body may take longer only while it comes at 1 KiB/s or more."""
     trusted_proxies: Annotated[int, msgspec.Meta(ge=0, le=10)] = 0
     """How many reverse proxies of one's own stand in front; only their forwarding headers are believed."""
     allowed_hosts: tuple[str, ...] = ()
