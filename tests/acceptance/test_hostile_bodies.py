@@ -108,7 +108,10 @@ def test_a_client_that_leaves_halfway(manager: offices.Person, path: str, kind: 
     assert asyncio.run_coroutine_threadsafe(leave(), manager.office.loop).result(30) == 400
 
 
-@pytest.mark.parametrize("path", ["/api/projects", "/api/projects/P", "/api/projects/P/boq/items", "/api/projects/P/boq/items/1", "/api/openapi.json"])
+PATHS = ["/api/projects", "/api/projects/P", "/api/projects/P/boq/items", "/api/projects/P/boq/items/1", "/api/openapi.json"]
+
+
+@pytest.mark.parametrize("path", PATHS)
 def test_options_is_no_fault(manager: offices.Person, path: str) -> None:
     assert manager.send("OPTIONS", path).status == 204
     assert manager.office.request("OPTIONS", path).status == 401
