@@ -11,7 +11,8 @@ from .context import DEFAULT_TENANT, Deadline, RequestContext, current, request_
 from .gcra import Gcra
 from .http import Request, Response, Route, json_response
 from .ids import span_id, token, trace_id, uuid7
-from .part import Check, CheckResult, Command, Context, Migrations, Part
+from .local import LocalFile
+from .part import Check, CheckResult, Command, Context, Migrations, Part, service_at_hand, set_default
 from .ports import OPS_ADMIN, OPS_READ, OPS_WRITE, PUBLIC, SIGNED_IN, Audit, Authenticator, Credentials, Ports, Principal
 from .settings import RoomSettings, SettingsError, SettingsReader
 from .tasks import LoopThread, Supervisor, WorkerPool
@@ -35,6 +36,7 @@ __all__ = [
     "Credentials",
     "Deadline",
     "Gcra",
+    "LocalFile",
     "LoopThread",
     "Migrations",
     "Part",
@@ -56,6 +58,8 @@ __all__ = [
     "framework_of",
     "json_response",
     "request_context",
+    "service_at_hand",
+    "set_default",
     "span_id",
     "token",
     "trace_id",

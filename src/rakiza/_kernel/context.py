@@ -39,7 +39,10 @@ class Deadline:
 class RequestContext:
     """Carry the ids, the caller and the deadline of the work at hand."""
 
-    __slots__ = ("client", "expires_at", "method", "path", "principal", "request_id", "route", "sampled", "span_id", "tenant", "trace_id")
+    __slots__ = (
+        *("client", "expires_at", "method", "owner", "parent_span_id", "path", "principal", "request_id", "route", "sampled"),
+        *("span_id", "spans", "tenant", "trace_id"),
+    )
 
     def __init__(
         self, request_id: str, trace_id: str, span_id: str, *, sampled: bool = False, client: str = "", method: str = "", path: str = ""
@@ -55,6 +58,11 @@ class RequestContext:
         self.principal: Principal | None = None
         self.expires_at = 0.0
         self.route: str | None = None
+        self.parent_span_id: str | None = None
+        self.owner: object = None
+        """The `Context` of the platform that serves the request."""
+        self.spans: list[object] | None = None
+        """What the request has done so far that a trace would show; `telemetry` fills it."""
 
     @property
     def deadline(self) -> Deadline | None:

@@ -1,6 +1,6 @@
 """Neutral request, response and route: what the platform's own endpoints are written against, under ASGI and WSGI alike."""
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import parse_qsl
@@ -80,7 +80,7 @@ def cookie_value(header: bytes, name: bytes) -> str | None:
 
 
 class Response:
-    """Carry a status, headers and either bytes, a file or a stream of bytes."""
+    """Carry a status, headers and either bytes, a file or a stream of bytes; an asynchronous stream may wait long and holds no thread under ASGI."""
 
     __slots__ = ("body", "file", "headers", "status", "stream")
 
@@ -91,7 +91,7 @@ class Response:
         headers: Iterable[tuple[bytes, bytes]] = (),
         *,
         content_type: bytes = JSON,
-        stream: Iterable[bytes] | None = None,
+        stream: Iterable[bytes] | AsyncGenerator[bytes, None] | None = None,
         file: Path | None = None,
     ) -> None:
         self.body = body

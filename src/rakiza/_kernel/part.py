@@ -7,7 +7,9 @@ from typing import TypeVar
 import msgspec
 
 from .clock import SYSTEM_CLOCK, Clock
+from .context import current
 from .http import Route
+from .local import LocalFile
 from .ports import Ports
 from .settings import SettingsReader
 from .tasks import Supervisor, WorkerPool
@@ -77,6 +79,7 @@ class Context:
         self.ports = Ports()
         self.pool = WorkerPool()
         self.supervisor = Supervisor(clock)
+        self.local = LocalFile(home / "telemetry.db")
         self._services: dict[str, object] = {}
         self.parts: list[Part] = []
 
@@ -98,3 +101,22 @@ class Context:
     def has(self, name: str) -> bool:
         """Tell whether the part `name` is there."""
         return name in self._services
+
+
+_default: list[Context] = []
+
+
+def set_default(ctx: Context, *, running: bool) -> None:
+    """Make a started platform the one that calls outside a request belong to; the latest one started wins."""
+    if ctx in _default:
+        _default.remove(ctx)
+    if running:
+        _default.append(ctx)
+
+
+def service_at_hand(name: str, kind: type[T]) -> T | None:
+    """Return a service of the platform that serves the request at hand, else of the one started last; none when there is no such thing."""
+    context = current()
+    ctx = context.owner if context is not None and isinstance(context.owner, Context) else _default[-1] if _default else None
+    service = ctx._services.get(name) if ctx is not None else None
+    return service if isinstance(service, kind) else None

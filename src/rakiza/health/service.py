@@ -80,6 +80,11 @@ class Health:
         """Fail readiness from now on, so that balancers send nobody here any more."""
         self._draining = True
 
+    @property
+    def draining(self) -> bool:
+        """Tell whether a shut-down has begun."""
+        return self._draining
+
     def close(self) -> None:
         """End the threads."""
         pool, self._pool = self._pool, None

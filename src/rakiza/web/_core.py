@@ -23,6 +23,7 @@ from rakiza.errors import (
     problem,
     unexpected,
 )
+from rakiza.health import Health
 from rakiza.logs import Logs
 from rakiza.security import COOKIE, JSON_CSP, base_headers, client_network, cross_site, is_local_host
 from rakiza.telemetry import OpenSpan, Telemetry
@@ -148,8 +149,10 @@ class PassCore:
         self.telemetry = ctx.need("telemetry", Telemetry)
         self.logs = ctx.need("logs", Logs)
         self.errors = ctx.need("errors", ErrorTracker)
+        self.health = ctx.need("health", Health) if ctx.has("health") else None
         self.router = Router(routes)
         self.start: Callable[[], None] | None = start
+        self._ctx = ctx
         self._now = ctx.clock.monotonic
         self._authenticator: Authenticator = ctx.ports.authenticator
         self._limit = Gcra(settings.rate_limit_per_minute, 60.0)
@@ -157,6 +160,11 @@ class PassCore:
         self._hosts = tuple(host.encode() for host in settings.allowed_hosts)
         self._bytes_headers = _OwnHeaders(bytes)
         self._text_headers = _OwnHeaders(bytes.decode)
+
+    @property
+    def draining(self) -> bool:
+        """Tell whether answers without end should end now."""
+        return self.health is not None and self.health.draining
 
     # -- on the way in
 
@@ -168,6 +176,7 @@ class PassCore:
         secure = scheme in {"https", "wss"} or (proxies > 0 and headers.get(b"x-forwarded-proto") == b"https")
         context, parent = self.telemetry.begin(method, path, client, headers.get(b"traceparent"), trusted=proxies > 0)
         context.expires_at = start + settings.request_timeout_seconds
+        context.owner = self._ctx
         exchange = Exchange(context, start, secure=secure)
         exchange.agent = headers.get(b"user-agent", b"").decode("latin-1")
         exchange.has_session = _SESSION in headers.get(b"cookie", b"")

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import inspect
 import logging
-from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator, MutableMapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Iterator, MutableMapping
 from typing import Any
 
 from rakiza._kernel import Credentials, Request, Response, describe, request_context
@@ -18,6 +18,8 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 CHUNK_BYTES = 64 * 1024
+STREAM_LOOK_SECONDS = 1.0
+"""How soon an answer without end notices that the platform drains."""
 SLOWEST_BYTES_PER_SECOND = 1024
 log = logging.getLogger(__name__)
 _BODYLESS = frozenset({"GET", "HEAD", "OPTIONS", "DELETE"})
@@ -60,7 +62,7 @@ class AsgiPass:
             if not ours or not await self._answered(exchange, scope, headers, peer, receive, sender):
                 await self._application(scope, receive, sender)
         except Exception as error:  # noqa: BLE001 - border: the request pass
-            await self._failed(exchange, sender, error)
+            await self._failed(exchange, receive, sender, error)
         finally:
             request_context.reset(reset)
             if exchange.span is not None:
@@ -75,17 +77,17 @@ class AsgiPass:
         if exchange.refusal is None:
             exchange.refusal = await self._identify(exchange, core.credentials(exchange, headers, peer))
         if exchange.refusal is not None:
-            await self._respond(sender, core.answer(exchange, exchange.refusal))
+            await self._respond(sender, core.answer(exchange, exchange.refusal), receive)
         elif exchange.found is not None:
-            await self._respond(sender, await self._platform(exchange, scope, headers, receive, sender))
+            await self._respond(sender, await self._platform(exchange, scope, headers, receive, sender), receive)
         else:
             return False
         return True
 
-    async def _failed(self, exchange: Exchange, sender: "_Sender", error: Exception) -> None:
+    async def _failed(self, exchange: Exchange, receive: Receive, sender: "_Sender", error: Exception) -> None:
         if not sender.started:
             # An application that lost its body to a limit fails for that reason: the limit is the answer, not a fault.
-            await self._respond(sender, self.core.answer(exchange, sender.lost or error))
+            await self._respond(sender, self.core.answer(exchange, sender.lost or error), receive)
         elif sender.lost is None:
             self.core.capture(exchange, error)
             if not sender.finished:
@@ -130,16 +132,40 @@ class AsgiPass:
         if not sender.started:
             raise sender.lost or RuntimeError("the application returned without an answer")
 
-    async def _respond(self, sender: "_Sender", response: Response) -> None:
+    async def _respond(self, sender: "_Sender", response: Response, receive: Receive) -> None:
         chunks = _chunks(response)
         await sender.send({"type": "http.response.start", "status": response.status, "headers": response.headers})
         if chunks is None or sender.head_only:
             await sender.send({"type": "http.response.body", "body": b"" if sender.head_only else response.body})
             return
+        if isinstance(chunks, AsyncGenerator):
+            await self._follow(sender, chunks, receive)
+            return
         with contextlib.closing(_closable(chunks)) as iterator:
             while (chunk := await self.core.pool.run(next, iterator, None)) is not None:
                 await sender.send({"type": "http.response.body", "body": chunk, "more_body": True})
         await sender.send({"type": "http.response.body", "body": b""})
+
+    async def _follow(self, sender: "_Sender", chunks: AsyncGenerator[bytes, None], receive: Receive) -> None:
+        """Send an answer without end until the client leaves or the platform drains."""
+        gone = asyncio.ensure_future(_left(receive))
+        coming = asyncio.ensure_future(next_chunk(chunks))
+        try:
+            while not gone.done() and not self.core.draining:
+                await asyncio.wait({gone, coming}, timeout=STREAM_LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+                if coming.done():
+                    chunk = coming.result()
+                    if chunk is None:
+                        break
+                    await sender.send({"type": "http.response.body", "body": chunk, "more_body": True})
+                    coming = asyncio.ensure_future(next_chunk(chunks))
+        finally:
+            for task in (gone, coming):
+                task.cancel()
+            await asyncio.wait({gone, coming})
+            await chunks.aclose()
+        if not gone.done() or gone.cancelled():
+            await sender.send({"type": "http.response.body", "body": b""})
 
     async def _other(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -265,7 +291,18 @@ def _closable(chunks: Iterable[bytes]) -> Generator[bytes, None, None]:
             close()
 
 
-def _chunks(response: Response) -> Iterable[bytes] | None:
+async def _left(receive: Receive) -> None:
+    """Wait until the client has gone; what else it sends is of no interest any more."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def next_chunk(chunks: AsyncGenerator[bytes, None]) -> bytes | None:
+    """Return what comes next, none at the end."""
+    return await anext(chunks, None)
+
+
+def _chunks(response: Response) -> Iterable[bytes] | AsyncGenerator[bytes, None] | None:
     if response.file is not None:
         return read_chunks(response)
     return response.stream

@@ -1,7 +1,7 @@
 """The request pass as one WSGI layer over the same core."""
 
 import inspect
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
@@ -9,7 +9,7 @@ from rakiza._kernel import LoopThread, Request, Response, request_context
 from rakiza.errors import AppError, BadRequestError
 
 from ._core import Exchange, PassCore, too_large
-from .asgi import read_chunks
+from .asgi import next_chunk, read_chunks
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -111,6 +111,14 @@ class WsgiPass:
         if inspect.isawaitable(outcome):
             return self._loop.call(cast("Coroutine[object, object, Response]", outcome))
         return outcome
+
+    def drained(self, chunks: AsyncGenerator[bytes, None]) -> Iterator[bytes]:
+        """Yield what an asynchronous stream gives, from the loop's thread, until the platform drains; this holds a thread of the server."""
+        try:
+            while not self.core.draining and (chunk := self._loop.call(next_chunk(chunks))) is not None:
+                yield chunk
+        finally:
+            self._loop.call(chunks.aclose())
 
     def _application(self, answer: "_Answer", environ: "WSGIEnvironment", headers: dict[bytes, bytes]) -> Iterable[bytes]:
         core, exchange = self.core, answer.exchange
@@ -216,6 +224,8 @@ class _Answer:
             return self.follow([])
         if response.file is not None:
             return self.follow(read_chunks(response))
+        if isinstance(response.stream, AsyncGenerator):
+            return self.follow(self._pass.drained(response.stream))
         return self.follow(response.stream if response.stream is not None else [response.body])
 
     def follow(self, body: Iterable[bytes]) -> "_Answer":

@@ -1,0 +1,130 @@
+"""The one sqlite3 file in which rooms keep their own local history (`telemetry.db`): capped, never in the business database."""
+
+import contextlib
+import logging
+import os
+import sqlite3
+import threading
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
+PAGE_BYTES = 4096
+MAX_BYTES = 56 * 1024 * 1024
+WAL_BYTES = 4 * 1024 * 1024
+"""What the log beside the file may keep: file and log together stay below 64 MB."""
+BUSY_MILLISECONDS = 2_000
+MEMORY_KIB = 2_048
+log = logging.getLogger(__name__)
+
+
+class LocalFile:
+    """Keep history that may be lost: commits do not wait for the disk, a full or broken file costs rows and never a request."""
+
+    def __init__(self, path: Path, max_bytes: int = MAX_BYTES) -> None:
+        self.path = path
+        self.max_bytes = max_bytes
+        self.dropped = 0
+        self._schema: list[str] = []
+        self._connection: sqlite3.Connection | None = None
+        self._abandoned: list[sqlite3.Connection] = []
+        self._lock = threading.RLock()
+        itself = weakref.ref(self)
+        os.register_at_fork(after_in_child=lambda: _forget(itself))
+
+    def declare(self, *statements: str) -> None:
+        """Add `CREATE … IF NOT EXISTS` statements, run whenever the file is opened."""
+        with self._lock:
+            self._schema += statements
+            if self._connection is not None:
+                for statement in statements:
+                    self._connection.execute(statement)
+
+    def write(self, work: Callable[[sqlite3.Connection], T]) -> T | None:
+        """Run `work` in one transaction and return what it returns; return none, and count it as dropped, when the file refuses."""
+        with self._lock:
+            try:
+                connection = self._open()
+                connection.execute("BEGIN IMMEDIATE")
+                done = work(connection)
+                connection.execute("COMMIT")
+            except (sqlite3.Error, OSError) as error:
+                self._give_up(error)
+                return None
+            except BaseException:
+                self._close()  # a connection left inside a transaction would refuse the next one
+                raise
+            return done
+
+    def read(self, work: Callable[[sqlite3.Connection], T], default: T) -> T:
+        """Return what `work` reads, or `default` when the file cannot be read; blocks while another thread of this process uses the file."""
+        with self._lock:
+            try:
+                return work(self._open())
+            except (sqlite3.Error, OSError) as error:
+                self._give_up(error)
+                return default
+
+    def size_bytes(self) -> int:
+        """Return the size of the file and the log beside it."""
+        found = 0
+        for path in (self.path, self.path.with_name(self.path.name + "-wal")):
+            with contextlib.suppress(OSError):
+                found += path.stat().st_size
+        return found
+
+    def close(self) -> None:
+        """Close the file; the next use opens it again."""
+        with self._lock:
+            self._close()
+
+    def _open(self) -> sqlite3.Connection:
+        if self._connection is None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=BUSY_MILLISECONDS / 1000)
+            try:
+                for pragma in (
+                    "journal_mode=WAL",
+                    "synchronous=NORMAL",
+                    f"journal_size_limit={WAL_BYTES}",
+                    f"cache_size=-{MEMORY_KIB}",
+                    f"max_page_count={self.max_bytes // PAGE_BYTES}",
+                ):
+                    connection.execute(f"PRAGMA {pragma}")
+                for statement in self._schema:
+                    connection.execute(statement)
+            except BaseException:
+                connection.close()
+                raise
+            self._connection = connection
+        return self._connection
+
+    def _give_up(self, error: Exception) -> None:
+        self.dropped += 1
+        self._close()
+        if self.dropped & (self.dropped - 1) == 0:
+            log.warning("cannot use %s: %s; %d batches of history dropped so far", self.path, error, self.dropped)
+        if isinstance(error, sqlite3.DatabaseError) and error.sqlite_errorcode in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
+            with contextlib.suppress(OSError):
+                self.path.replace(self.path.with_name(self.path.name + ".broken"))
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            with contextlib.suppress(sqlite3.Error):
+                self._connection.close()
+            self._connection = None
+
+    def _forget(self) -> None:
+        """Leave the connection to the parent of a fork: SQLite's are not to be carried across."""
+        if self._connection is not None:
+            self._abandoned.append(self._connection)  # kept, so that no destructor gives back the parent's locks
+        self._connection = None
+        self._lock = threading.RLock()
+
+
+def _forget(file: "weakref.ref[LocalFile]") -> None:
+    itself = file()
+    if itself is not None:
+        itself._forget()
