@@ -1,5 +1,6 @@
 """The Integration Hub: the ordered, explicit list of parts; build, start, stop; nothing clever."""
 
+import atexit
 import importlib
 import logging
 import threading
@@ -9,12 +10,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, TypeVar, cast
 
 from rakiza import __version__
-from rakiza._kernel import SYSTEM_CLOCK, Clock, Context, Migrations, Part, RoomSettings, Route, SettingsError, SettingsReader, adapter, framework_of
+from rakiza._kernel import (
+    SYSTEM_CLOCK,
+    Check,
+    CheckResult,
+    Clock,
+    Context,
+    Migrations,
+    Part,
+    RoomSettings,
+    Route,
+    SettingsError,
+    SettingsReader,
+    adapter,
+    framework_of,
+    set_default,
+)
 from rakiza._kernel.ports import OPS_ADMIN, OPS_READ, OPS_WRITE, PUBLIC, SIGNED_IN, Audit
 from rakiza.errors import ErrorTracker
 from rakiza.health import Health
 from rakiza.logs import Logs
-from rakiza.store import Store, migrate
+from rakiza.store import Store, current, migrate
 from rakiza.telemetry import Metrics, Telemetry
 from rakiza.web import WebSettings
 
@@ -28,6 +44,10 @@ log = logging.getLogger(__name__)
 
 ROOMS = ("errors", "logs", "telemetry", "store", "health", "security")
 """The rooms in the order in which they start; each has `part` and exactly one settings class in its door."""
+ALONE = ROOMS[6:]
+"""The rooms an application may take one by one (`init_monitoring(app)`); the others every platform has."""
+ALIASES = {"sentry": ("errors", {"dsn": "sentry_dsn"}), "logger": ("logs", {"pretty_print": "pretty"})}
+"""The specified groups of `integrate(app, sentry=…, logger=…)`: the room that knows them, and the fields that have another name there."""
 
 
 class HubSettings(RoomSettings, frozen=True, kw_only=True):
@@ -54,8 +74,10 @@ class Platform:
         self._running = False
         self._lock = threading.Lock()
         self._core: PassCore | None = None
-        self._errors_for: object = None
+        self._host: object = None
         _platforms.add(self)
+        itself = weakref.ref(self)
+        atexit.register(lambda: _shut_down(itself))
 
     # -- services
 
@@ -125,6 +147,7 @@ class Platform:
             self.ctx.supervisor.start()
             if self.ctx.has("health"):
                 self.health.wait()
+            set_default(self.ctx, running=True)
             self._running = True
             if self._core is not None:
                 self._core.start = None
@@ -143,12 +166,29 @@ class Platform:
                         part.stop()
                 except Exception:
                     log.exception("part %s did not stop cleanly", part.name)
+            self.ctx.local.close()
+            set_default(self.ctx, running=False)
             if self._core is not None:
                 self._core.start = self.start
 
     def migrations(self) -> list[Migrations]:
         """Return the migrations of every part in order."""
         return [part.migrations for part in self.ctx.parts if part.migrations is not None]
+
+    def add(self, room: str) -> object:
+        """Take in one more room of the platform, started at once when the platform runs, and return its service. Does nothing when it is there."""
+        with self._lock:
+            if not self.ctx.has(room):
+                part = _part(f"rakiza.{room}", self.ctx)
+                _check_permissions(self.ctx)
+                _watch(self.ctx, part)
+                if self._running and part.migrations is not None:
+                    migrate(self.store, self.migrations())
+                if self._running and part.start is not None:
+                    part.start()
+                if self._core is not None:
+                    self._core.router.add(self._routes(part.routes))
+            return self.ctx.need(room, object)
 
     # -- the application
 
@@ -158,33 +198,41 @@ class Platform:
 
         if self._core is not None:
             raise ValueError("this platform stands around an application already; build another platform for another application")
-        kind = framework_of(app)
-        host = adapter(app)
-        routes, conflicts = self._routes(lambda method, path: host.takes(app, method, path))
-        for route in conflicts:
-            log.warning("%s %s stays the application's; ours is at /_rakiza%s", route.method, route.path, route.path)
-        self._core = PassCore(self.web, self.ctx, routes, self.start)
-        outer = host.install(app, self._core, self.start, self.shutdown)
-        self.app = outer if kind == "asgi" else app
-        self._errors_for = app
+        self._host = app
+        self._core = PassCore(self.web, self.ctx, self._routes(self.routes()), self.start)
+        self._core.platform = self
+        outer = adapter(app).install(app, self._core, self.start, self.shutdown)
+        self.app = outer if framework_of(app) == "asgi" else app
         return self.app
 
     def setup_error_handlers(self) -> None:
         """Answer the application's own AppErrors with problem+json; call it after the application's own handlers."""
-        if self._errors_for is not None:
-            adapter(self._errors_for).handle_errors(self._errors_for)
+        if self._host is not None:
+            adapter(self._host).handle_errors(self._host)
 
     def routes(self) -> list[Route]:
         """Return the operator routes of every part."""
         return [route for part in self.ctx.parts for route in part.routes]
 
-    def _routes(self, taken: Callable[[str, str], bool]) -> tuple[list[Route], list[Route]]:
+    def _routes(self, routes: Iterable[Route]) -> list[Route]:
+        """Return the routes under their names and under the prefix; a path the application has stays the application's."""
         from rakiza.web import with_prefix
 
-        return with_prefix(self.routes(), taken)
+        host = adapter(self._host)
+        kept, conflicts = with_prefix(routes, lambda method, path: host.takes(self._host, method, path))
+        for route in conflicts:
+            log.warning("%s %s stays the application's; ours is at /_rakiza%s", route.method, route.path, route.path)
+        return kept
 
 
 _platforms: "weakref.WeakSet[Platform]" = weakref.WeakSet()
+
+
+def _shut_down(platform: "weakref.ref[Platform]") -> None:
+    """End what still runs when the process does: buffered lines are written."""
+    found = platform()
+    if found is not None:
+        found.shutdown()
 
 
 def platform_of(app: object) -> Platform | None:
@@ -214,15 +262,26 @@ def build(
     if unknown:
         raise SettingsError(f"there is no part {unknown.pop()!r} to switch off; the parts are {', '.join(ROOMS)}")
     for package in (*(f"rakiza.{room}" for room in ROOMS), *extra):
-        door = importlib.import_module(package)
-        kind = _settings_class(door.__dict__)
-        room_settings = reader.read(kind)
-        if package.rpartition(".")[2] not in skipped:
-            ctx.add(cast("Builder", door.part)(room_settings, ctx))
+        if package.rpartition(".")[2] in skipped:
+            reader.read(_settings_class(importlib.import_module(package).__dict__))  # its settings are known all the same
+        else:
+            _part(package, ctx)
     reader.check_unknown()
     _check_permissions(ctx)
-    _watch(ctx)
-    return Platform(ctx, web)
+    platform = Platform(ctx, web)
+    if ctx.has("store"):
+        _watch(ctx, Part(name="migrations", service=None, checks=(_migrations_check(platform),)))
+    for part in ctx.parts:
+        _watch(ctx, part)
+    return platform
+
+
+def _part(package: str, ctx: Context) -> Part:
+    """Build the part of one package and take it in."""
+    door = importlib.import_module(package)
+    part = cast("Builder", door.part)(ctx.reader.read(_settings_class(door.__dict__)), ctx)
+    ctx.add(part)
+    return part
 
 
 def integrate(app: object, settings: Mapping[str, Mapping[str, object]] | None = None, **parts: Mapping[str, object] | bool) -> Platform:
@@ -232,13 +291,26 @@ def integrate(app: object, settings: Mapping[str, Mapping[str, object]] | None =
     For a plain ASGI callable serve `platform.app`. Raises SettingsError, TypeError for an application it does not know.
     """
     given: dict[str, dict[str, object]] = {room: dict(fields) for room, fields in (settings or {}).items()}
-    for room, fields in parts.items():
+    for name, fields in parts.items():
         if isinstance(fields, Mapping):
-            given.setdefault(room, {}).update(fields)
+            room, renamed = ALIASES.get(name, (name, {}))
+            given.setdefault(room, {}).update({renamed.get(field, field): value for field, value in fields.items()})
     off = [room for room, fields in parts.items() if fields is False]
     platform = build(given, config=adapter(app).config(app), off=off)
     platform.wrap(app)
     return platform
+
+
+def attach(app: object, room: str) -> object:
+    """Give `app` one room and return its service; the first call puts the pass with sign-in, health and telemetry around it.
+
+    Raise TypeError for a bare ASGI callable, which nobody could put the pass around from inside: use `integrate` and serve what it returns.
+    """
+    if framework_of(app) == "asgi":
+        raise TypeError("init_… functions need a Flask, FastAPI, Starlette or Litestar application; use integrate(app) and serve platform.app")
+    alone: dict[str, Mapping[str, object] | bool] = dict.fromkeys(ALONE, False)
+    platform = platform_of(app) or integrate(app, None, **alone)
+    return platform.add(room)
 
 
 def _settings_class(names: Mapping[str, object]) -> type[RoomSettings]:
@@ -262,11 +334,20 @@ def _check_permissions(ctx: Context) -> None:
                 raise SettingsError(f"{route.method} {route.path} of the part {part.name!r} asks for {route.permission!r}, which no role gives")
 
 
-def _watch(ctx: Context) -> None:
-    """Hand the checks of every part to health."""
+def _watch(ctx: Context, part: Part) -> None:
+    """Hand the checks of a part to health."""
     if ctx.has("health"):
         health = ctx.need("health", Health)
         health.version = __version__
-        for part in ctx.parts:
-            for check in part.checks:
-                health.watch(check)
+        for check in part.checks:
+            health.watch(check)
+
+
+def _migrations_check(platform: Platform) -> Check:
+    """Compare the tables with what the code needs: another process may have migrated, or nobody has."""
+
+    def look() -> CheckResult:
+        behind = [state.room for state in current(platform.store, platform.migrations()) if state.behind]
+        return CheckResult("fail" if behind else "pass", len(behind), "rooms behind", f"run `db upgrade`: {', '.join(behind)}" if behind else None)
+
+    return Check(name="migrations", fn=look, component_type="datastore")

@@ -5,7 +5,7 @@
     assert limit.hit("a client", SYSTEM_CLOCK.monotonic()) == 0.0
 """
 
-from .attach import adapter, framework_of
+from .attach import adapter, attach, framework_of
 from .clock import SYSTEM_CLOCK, Clock, SystemClock
 from .context import DEFAULT_TENANT, Deadline, RequestContext, current, request_context, use_context
 from .gcra import Gcra
@@ -53,6 +53,7 @@ __all__ = [
     "SystemClock",
     "WorkerPool",
     "adapter",
+    "attach",
     "current",
     "describe",
     "framework_of",

@@ -13,8 +13,7 @@ from typing import TypeVar
 T = TypeVar("T")
 PAGE_BYTES = 4096
 MAX_BYTES = 56 * 1024 * 1024
-WAL_BYTES = 4 * 1024 * 1024
-"""What the log beside the file may keep: file and log together stay below 64 MB."""
+WAL_BYTES = 4 * 1024 * 1024  # file and log together stay below 64 MB
 BUSY_MILLISECONDS = 2_000
 MEMORY_KIB = 2_048
 log = logging.getLogger(__name__)
@@ -85,13 +84,8 @@ class LocalFile:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=BUSY_MILLISECONDS / 1000)
             try:
-                for pragma in (
-                    "journal_mode=WAL",
-                    "synchronous=NORMAL",
-                    f"journal_size_limit={WAL_BYTES}",
-                    f"cache_size=-{MEMORY_KIB}",
-                    f"max_page_count={self.max_bytes // PAGE_BYTES}",
-                ):
+                limits = (f"journal_size_limit={WAL_BYTES}", f"cache_size=-{MEMORY_KIB}", f"max_page_count={self.max_bytes // PAGE_BYTES}")
+                for pragma in ("journal_mode=WAL", "synchronous=NORMAL", *limits):
                     connection.execute(f"PRAGMA {pragma}")
                 for statement in self._schema:
                     connection.execute(statement)

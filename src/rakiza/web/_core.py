@@ -152,6 +152,8 @@ class PassCore:
         self.health = ctx.need("health", Health) if ctx.has("health") else None
         self.router = Router(routes)
         self.start: Callable[[], None] | None = start
+        self.platform: object = None
+        """Who owns this core; held, because an application that took single rooms by `init_…` holds nothing else."""
         self._ctx = ctx
         self._now = ctx.clock.monotonic
         self._authenticator: Authenticator = ctx.ports.authenticator

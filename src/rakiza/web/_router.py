@@ -24,6 +24,10 @@ class Router:
         self._plain: dict[str, dict[str, Match]] = {}
         self._patterns: list[tuple[re.Pattern[str], dict[str, Route]]] = []
         self.prefixes: tuple[str, ...] = ()
+        self.add(routes)
+
+    def add(self, routes: Iterable[Route]) -> None:
+        """Take in more routes; raise ValueError for a method and path that is there already."""
         for route in routes:
             self._add(route)
 
