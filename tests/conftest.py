@@ -119,6 +119,25 @@ def chromium() -> str:
         without(str(exc))
 
 
+@pytest.fixture(scope="session")
+def jq() -> str:
+    """Return the path of jq."""
+    return _program("jq", "jq")
+
+
+@pytest.fixture(scope="session")
+def promtool() -> str:
+    """Return the path of promtool."""
+    return _program("promtool", "prometheus")
+
+
+def _program(name: str, package: str) -> str:
+    try:
+        return servers.binary(name, package)
+    except servers.MissingBinaryError as exc:
+        without(str(exc))
+
+
 @pytest.fixture
 def python_process() -> Iterator[Callable[..., servers.Child]]:
     """Return a function that starts Python source in a process; what still runs at the end of the test is killed."""

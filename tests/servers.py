@@ -289,6 +289,14 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def binary(name: str, package: str) -> str:
+    """Return the path of a program. Raises MissingBinaryError naming its Debian package."""
+    found = shutil.which(name)
+    if found is None:
+        raise MissingBinaryError(f"{name} is not installed (Debian: apt-get install {package})")
+    return found
+
+
 def chromium_binary() -> str:
     """Return the path of Chromium: `CHROMIUM`, or the first on PATH. Raises MissingBinaryError."""
     names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")

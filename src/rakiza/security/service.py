@@ -35,6 +35,7 @@ from .settings import SecuritySettings
 
 ADMIN = "admin"
 LOCALES = ("ar", "en")
+SIGN_IN = "LOGIN"
 log = logging.getLogger(__name__)
 
 
@@ -301,9 +302,10 @@ class Security:
     def _failed(self, key: str, account: Account | None) -> BadCredentialsError:
         failures = self._throttle.failed(key)
         user = account.user if account else None
-        self._audit("authn_login_fail", "sign_in", user, {"failures": failures})
+        details = {"method": "password", "success": False, "outcome": "failed", "failures": failures}
+        self._audit("authn_login_fail", SIGN_IN, user, details)
         if failures == FREE_FAILURES:
-            self._audit("authn_login_lock", "sign_in", user, {"failures": failures})
+            self._audit("authn_login_lock", SIGN_IN, user, {**details, "outcome": "slowed down"})
         return BadCredentialsError()
 
     def _confirm(self, account: Account, password: str, ip: str) -> None:
@@ -318,7 +320,7 @@ class Security:
         if replaces is not None and well_formed(replaces):
             self._sessions.end(tx, replaces)
             tx.after_commit(lambda: self._memory.forget(replaces))
-        tx.after_commit(lambda: self._audit("authn_login_success", "sign_in", user, {"via": visit.via}))
+        tx.after_commit(lambda: self._audit("authn_login_success", SIGN_IN, user, {"method": visit.via, "success": True}))
         return self._sessions.open(tx, user.tenant, user.key, visit)
 
     def _replace_password(self, tx: Transaction, user: User, hashed: str) -> None:
@@ -361,9 +363,9 @@ class Security:
         return Principal(user.id, user.name, user.email, user.role, self.roles.permissions(user.role), "user", user.key, user.tenant)
 
     def _audit(self, event: str, action: str, user: User | None, details: Mapping[str, object]) -> None:
-        resource = f"user:{user.id}" if user else "user:unknown"
+        resource = "authentication" if action == SIGN_IN else f"user:{user.id}" if user else "user:unknown"
         # Within a request the caller is known to the audit port; at sign-in the user acts on his own account.
-        acting = user.id if user and event.startswith("authn_login") else None
+        acting = user.id if user and action == SIGN_IN else None
         self._ports.audit.record(event, action, resource, details, user_id=acting)
 
     def _audit_seldom(self, event: str, resource: str, client: str, details: Mapping[str, object]) -> None:

@@ -180,7 +180,7 @@ class PassCore:
         context.expires_at = start + settings.request_timeout_seconds
         context.owner = self._ctx
         exchange = Exchange(context, start, secure=secure)
-        exchange.agent = headers.get(b"user-agent", b"").decode("latin-1")
+        exchange.agent = headers.get(b"user-agent", b"").decode("utf-8", "replace")
         exchange.has_session = _SESSION in headers.get(b"cookie", b"")
         self._route(exchange, method, path)
         if exchange.refusal is None:
