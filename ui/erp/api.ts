@@ -1,14 +1,7 @@
 import { request, upload } from '../lib/api';
-import type { Editable, Item, Me, Page, Project, ProjectInput, Report, Summary } from './types';
+import type { Editable, Item, Page, Project, ProjectInput, Report, Summary } from './types';
 
 const project = (code: string): string => `/api/projects/${encodeURIComponent(code)}`;
-
-export const me = (): Promise<Me> => request('GET', '/api/users/me');
-export const login = (email: string, password: string): Promise<Me> => request('POST', '/api/auth/login', { email, password });
-export const loginByLink = (token: string): Promise<Me> => request('POST', '/api/auth/link', { token });
-export const logout = (): Promise<void> => request('POST', '/api/auth/logout');
-export const updateMe = (change: { name?: string; locale?: 'ar' | 'en' }): Promise<Me> => request('PATCH', '/api/users/me', change);
-export const setPassword = (change: { current?: string; new: string }): Promise<void> => request('POST', '/api/users/me/password', change);
 
 export function projects(cursor: string | null = null, signal?: AbortSignal): Promise<Page<Project>> {
   const query = new URLSearchParams({ limit: '50', ...(cursor ? { cursor } : {}) });

@@ -1,9 +1,9 @@
 export const pages = {
-  account: () => import('./pages/Account.svelte'),
+  account: () => import('../lib/components/Account.svelte'),
   boq: () => import('./pages/Boq.svelte'),
   project: () => import('./pages/Project.svelte'),
   projects: () => import('./pages/Projects.svelte'),
-  signIn: () => import('./pages/SignIn.svelte'),
+  signIn: () => import('../lib/components/SignIn.svelte'),
   palette: () => import('../lib/components/Palette.svelte'),
 };
 

@@ -1,14 +1,5 @@
 import type { Finding } from '../lib/api';
 
-export interface Me {
-  id: string;
-  name: string;
-  email: string;
-  role: 'admin' | 'member';
-  permissions: string[];
-  locale: 'ar' | 'en' | null;
-}
-
 export interface Project {
   code: string;
   name: string;

@@ -2,6 +2,8 @@ type Guard = { dirty: () => boolean };
 
 /** History routing for one window: `router.path` and `router.query` are reactive; guards keep unsaved work. */
 class Router {
+  /** Where this application's pages begin; links elsewhere are left to the browser. */
+  base = '/';
   url = $state.raw(new URL(location.href));
   asking = $state.raw<((leave: boolean) => void) | null>(null);
   #guards = new Set<Guard>();
@@ -34,6 +36,10 @@ class Router {
     const guard = { dirty };
     this.#guards.add(guard);
     return () => this.#guards.delete(guard);
+  }
+
+  owns(path: string): boolean {
+    return path.startsWith(this.base) && !/^\/(_rakiza\/)?api\//.test(path);
   }
 
   async go(to: string): Promise<void> {
@@ -92,7 +98,7 @@ class Router {
   #clicked(event: MouseEvent): void {
     if (event.defaultPrevented || event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
     const link = (event.target as Element).closest('a');
-    if (!link || link.target || link.hasAttribute('download') || link.origin !== location.origin || link.hash || link.pathname.startsWith('/api/')) return;
+    if (!link || link.target || link.hasAttribute('download') || link.origin !== location.origin || link.hash || !this.owns(link.pathname)) return;
     event.preventDefault();
     void this.go(link.pathname + link.search);
   }
@@ -104,5 +110,5 @@ export const router = new Router();
 export function localPath(candidate: string | null, fallback: string): string {
   if (!candidate) return fallback;
   const url = new URL(candidate, location.origin);
-  return url.origin === location.origin && candidate.startsWith('/') && url.pathname !== '/sign-in' ? url.pathname + url.search : fallback;
+  return url.origin === location.origin && candidate.startsWith('/') && router.owns(url.pathname) && !url.pathname.endsWith('/sign-in') ? url.pathname + url.search : fallback;
 }

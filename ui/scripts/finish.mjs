@@ -3,16 +3,16 @@ import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { extname, join } from 'node:path';
 import { brotliCompressSync, constants, gzipSync } from 'node:zlib';
+import { entries } from './entries.mjs';
 
-const BUDGET = 60_000;
-const folder = process.argv[2];
+const { base, out: folder, budget: BUDGET } = entries[process.argv[2]];
 const assets = join(folder, 'assets');
 const page = join(folder, 'index.html');
 
 const first = readFileSync(join(folder, 'first.js'));
 const name = `first-${createHash('sha256').update(first).digest('base64url').slice(0, 8)}.js`;
 renameSync(join(folder, 'first.js'), join(assets, name));
-const html = readFileSync(page, 'utf8').replace('/first.js', `/assets/${name}`);
+const html = readFileSync(page, 'utf8').replace(`${base}first.js`, `${base}assets/${name}`);
 if (!html.includes(name) || !html.includes('__NONCE__')) throw new Error('index.html lost its first script or its nonce');
 if (/<script(?![^>]*\bnonce=)/.test(html)) throw new Error('index.html has a script without a nonce');
 writeFileSync(page, html);
@@ -45,7 +45,8 @@ const messages = Object.keys(manifest).filter((key) => key.includes('messages/')
 const heaviest = messages.reduce((most, key) => (packed.get(manifest[key].file) > packed.get(manifest[most].file) ? key : most));
 const kB = (bytes) => `${(bytes / 1000).toFixed(1)} kB`;
 const total = [...packed].reduce((sum, [file, size]) => sum + (/\.(js|css)$/.test(file) ? size : 0), 0);
-for (const page of ['index.html', ...Object.keys(manifest).filter((key) => key.startsWith('pages/'))]) {
+const lazy = Object.keys(manifest).filter((key) => manifest[key].isDynamicEntry && !messages.includes(key));
+for (const page of ['index.html', ...lazy]) {
   const parts = new Set([...needed('index.html'), ...needed(page), manifest[heaviest].file]);
   const size = [...parts].reduce((sum, part) => sum + packed.get(part), 0);
   console.log(`first load of ${page}: ${kB(size)} gz`);

@@ -11,16 +11,18 @@ from rakiza.security import html_csp
 IMMUTABLE = (b"cache-control", b"public, max-age=31536000, immutable")
 NONCE = b"__NONCE__"
 _ENCODINGS = ((b"br", ".br"), (b"gzip", ".gz"))
-_MISSING = b"""<!doctype html><html lang="ar" dir="rtl"><meta charset="utf-8"><title>noufal</title>
+_PREFIX = "/_rakiza"
+_MISSING = b"""<!doctype html><html lang="ar" dir="rtl"><meta charset="utf-8"><title>not built</title>
 <h1>\xd8\xa7\xd9\x84\xd9\x88\xd8\xa7\xd8\xac\xd9\x87\xd8\xa9 \xd8\xba\xd9\x8a\xd8\xb1 \xd9\x85\xd8\xa8\xd9\x86\xd9\x8a\xd8\xa9</h1>
 <p dir="ltr">The server runs; its browser interface was not built. Run <code>make ui</code> with npm at hand and reload.</p></html>"""
 
 
 class StaticFolder:
-    """Know the files of one folder; paths from requests are looked up, never joined."""
+    """Know the files of one folder, built to stand at `prefix`; paths from requests are looked up, never joined."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, prefix: str = "") -> None:
         self._folder = folder
+        self._prefix = prefix
         self._index = folder / "index.html"
         self._files: dict[str, Path] = {}
         self._page: bytes | None = None
@@ -38,11 +40,13 @@ class StaticFolder:
             self._page = self._index.read_bytes() if built else None
             self._built = built
 
-    def page(self, _: Request) -> Response:
-        """Return the one page, its nonce new each time."""
+    def page(self, request: Request) -> Response:
+        """Return the one page, its nonce new each time; under `/_rakiza` it names its assets there, for the host may have its own at `prefix`."""
         self._load_when_built()
         nonce = token(128)
         body = self._page.replace(NONCE, nonce.encode()) if self._page is not None else _MISSING
+        if request.path.startswith(_PREFIX):
+            body = body.replace(f'"{self._prefix}/assets/'.encode(), f'"{_PREFIX}{self._prefix}/assets/'.encode())
         headers = [(b"content-security-policy", html_csp(nonce)), (b"cache-control", b"no-store")]
         return Response(body, headers=headers, content_type=b"text/html; charset=utf-8")
 
@@ -76,9 +80,9 @@ class StaticFolder:
         return file, b""
 
 
-def static_routes(folder: Path, pages: Iterable[str]) -> tuple[Route, ...]:
-    """Return the routes of a single-page application: its assets, and its one page at every path of `pages`."""
-    static = StaticFolder(folder)
+def static_routes(folder: Path, pages: Iterable[str], prefix: str = "") -> tuple[Route, ...]:
+    """Return the routes of a single-page application: its assets below `prefix`, and its one page at every path of `pages`."""
+    static = StaticFolder(folder, prefix)
     found = [Route(method="GET", path=path, handler=static.page, permission=PUBLIC, inline=True) for path in pages]
-    found.append(Route(method="GET", path="/assets/{path:path}", handler=static.asset, permission=PUBLIC, quiet=True))
+    found.insert(0, Route(method="GET", path=f"{prefix}/assets/{{path:path}}", handler=static.asset, permission=PUBLIC, quiet=True))
     return tuple(found)

@@ -14,8 +14,10 @@ ROOT = Path(__file__).parents[3]
 PAGE = "<!doctype html><title>نوفل</title>"
 SCRIPT = """
 const fs = require('fs');
-fs.mkdirSync('../src/noufal/static', {recursive: true});
-fs.copyFileSync('erp.html', '../src/noufal/static/index.html');
+for (const folder of ['../src/noufal/static', '../src/rakiza/console/static']) {
+  fs.mkdirSync(folder, {recursive: true});
+  fs.copyFileSync('erp.html', folder + '/index.html');
+}
 """
 
 
@@ -52,10 +54,11 @@ def npm(hook: ModuleType) -> None:
 
 
 @pytest.mark.usefixtures("npm")
-def test_a_changed_source_is_built_again_and_an_unchanged_one_is_not(hook: ModuleType, tree: Path) -> None:
+@pytest.mark.parametrize("entry", [0, 1])
+def test_a_changed_source_is_built_again_and_an_unchanged_one_is_not(hook: ModuleType, tree: Path, entry: int) -> None:
     warnings: list[str] = []
     hook.build_if_wanted(tree, warnings.append)
-    page = tree / hook.OUTPUT / "index.html"
+    page = tree / hook.OUTPUTS[entry] / "index.html"
     assert page.read_text() == PAGE
     page.write_text("old")
     hook.build_if_wanted(tree, warnings.append)
@@ -105,11 +108,12 @@ def test_node_is_asked_for_only_when_there_is_something_to_build_and_no_npm(
     monkeypatch.setenv("UI_BUILD", "skip")
     assert not hook.wants_node(tree)
     monkeypatch.delenv("UI_BUILD")
-    output = tree / hook.OUTPUT
-    output.mkdir(parents=True)
-    (output / "index.html").write_text(PAGE)
-    assert hook.wants_node(tree)
-    (output / ".stamp").write_text(hook.fingerprint(tree))
+    for output in hook.OUTPUTS:
+        assert hook.wants_node(tree)
+        (tree / output).mkdir(parents=True)
+        (tree / output / "index.html").write_text(PAGE)
+        assert hook.wants_node(tree)
+        (tree / output / ".stamp").write_text(hook.fingerprint(tree))
     assert not hook.wants_node(tree)
     monkeypatch.setenv("UI_BUILD", "force")
     assert hook.wants_node(tree)

@@ -89,5 +89,5 @@ def test_without_a_build_a_plain_page_says_what_to_do(tmp_path: Path) -> None:
 
 def test_the_page_stands_at_every_path_of_the_application(folder: Path) -> None:
     routes = static_routes(folder, ("/", "/projects/{rest:path}"))
-    assert [route.path for route in routes] == ["/", "/projects/{rest:path}", "/assets/{path:path}"]
+    assert [route.path for route in routes] == ["/assets/{path:path}", "/", "/projects/{rest:path}"]
     assert {route.permission for route in routes} == {"public"}

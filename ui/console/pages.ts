@@ -1,0 +1,28 @@
+import { root } from './paths';
+
+export const pages = {
+  overview: () => import('./pages/Overview.svelte'),
+  health: () => import('./pages/Health.svelte'),
+  requests: () => import('./pages/Requests.svelte'),
+  traces: () => import('./pages/Traces.svelte'),
+  trace: () => import('./pages/Trace.svelte'),
+  logs: () => import('./pages/Logs.svelte'),
+  errors: () => import('./pages/Errors.svelte'),
+  error: () => import('./pages/ErrorDetail.svelte'),
+  account: () => import('../lib/components/Account.svelte'),
+  signIn: () => import('../lib/components/SignIn.svelte'),
+  palette: () => import('../lib/components/Palette.svelte'),
+};
+
+export type PageName = Exclude<keyof typeof pages, 'palette'>;
+
+const LISTS: Record<string, PageName> = { '': 'overview', health: 'health', requests: 'requests', traces: 'traces', logs: 'logs', errors: 'errors', account: 'account', 'sign-in': 'signIn' };
+const DETAILS: Record<string, PageName> = { traces: 'trace', errors: 'error' };
+
+/** The page that a path shows, with the id in it where it has one. */
+export function route(path: string): { page: PageName | null; id: string } {
+  const [first = '', second = '', ...more] = path.slice(root.length).split('/');
+  if (!path.startsWith(root) || more.length > 0) return { page: null, id: '' };
+  if (second) return { page: DETAILS[first] ?? null, id: decodeURIComponent(second) };
+  return { page: LISTS[first] ?? null, id: '' };
+}

@@ -1,0 +1,350 @@
+/** The shapes of the operator API; times are ISO 8601 with offset unless said. */
+
+export interface Cursored<T> {
+  items: T[];
+  next_cursor: string | null;
+}
+
+// -- monitoring
+
+export type Level = 'healthy' | 'warning' | 'critical';
+
+export interface HostHealth {
+  status: Level;
+  timestamp: string;
+  metrics: { cpu_percent: number; ram_percent: number; disk_percent: number };
+  warnings: string[];
+}
+
+export interface HostMetrics {
+  timestamp: string;
+  cpu_percent: number;
+  cpu_count: number;
+  ram_total_gb: number;
+  ram_used_gb: number;
+  ram_available_gb: number;
+  ram_percent: number;
+  disk_total_gb: number;
+  disk_used_gb: number;
+  disk_free_gb: number;
+  disk_percent: number;
+}
+
+export interface Process {
+  pid: number;
+  name: string;
+  cpu_percent: number;
+  memory_mb: number;
+  memory_percent: number;
+  status: string;
+}
+
+export const RANGES = ['1h', '6h', '24h', '7d', '30d', '1y'] as const;
+export type Range = (typeof RANGES)[number];
+
+export type SeriesName = 'cpu' | 'ram' | 'disk' | 'net_sent' | 'net_recv' | 'disk_read' | 'disk_write' | 'requests' | 'errors' | 'p50' | 'p95' | 'p99' | 'loop_lag';
+
+export interface History {
+  step_seconds: number;
+  /** Seconds since 1970. */
+  t: number[];
+  series: Record<SeriesName, (number | null)[]>;
+}
+
+export interface RouteFigures {
+  method: string;
+  route: string;
+  count: number;
+  errors: number;
+  mean_ms: number;
+  p50_ms: number;
+  p95_ms: number;
+  p99_ms: number;
+  /** Percent of the time of all requests. */
+  share: number;
+}
+
+export interface RequestFigures {
+  window_seconds: number;
+  total: number;
+  rate: number;
+  errors: number;
+  /** Percent. */
+  error_rate: number;
+  p50_ms: number | null;
+  p95_ms: number | null;
+  p99_ms: number | null;
+  routes: RouteFigures[];
+}
+
+export interface SlowRequest {
+  method: string;
+  route: string;
+  count: number;
+  max_ms: number;
+  mean_ms: number;
+  last_at: string;
+  trace_id: string | null;
+  request_id: string | null;
+}
+
+export interface SlowStatement {
+  statement: string;
+  count: number;
+  max_ms: number;
+  mean_ms: number;
+  last_at: string;
+  trace_id: string | null;
+  route: string | null;
+}
+
+export interface RepeatedStatement {
+  statement: string;
+  route: string;
+  /** Most in one request. */
+  times: number;
+  count: number;
+  last_at: string;
+  trace_id: string | null;
+}
+
+export interface Slow {
+  requests: SlowRequest[];
+  statements: SlowStatement[];
+  repeated: RepeatedStatement[];
+}
+
+export interface Alert {
+  name: string;
+  metric: string;
+  level: 'warning' | 'critical';
+  value: number | null;
+  threshold: number | null;
+  since: string;
+  message_en: string;
+  message_ar: string;
+  ended?: string;
+}
+
+export interface Alerts {
+  active: Alert[];
+  recent: Alert[];
+}
+
+export interface Runtime {
+  version: string;
+  python: string;
+  pid: number;
+  started_at: string;
+  uptime_seconds: number;
+  threads: number;
+  rss_mb: number;
+  open_files: number | null;
+  gc_collections: number | number[];
+  loop_lag_ms: number | null;
+  in_flight: number;
+}
+
+// -- health
+
+export type CheckState = 'pass' | 'warn' | 'fail';
+
+export interface CheckDetail {
+  componentType?: string;
+  status: CheckState;
+  required: boolean;
+  observedValue?: number | string | null;
+  observedUnit?: string;
+  responseTimeMs?: number;
+  time: string;
+  output?: string;
+}
+
+export interface HealthReport {
+  status: CheckState;
+  version?: string;
+  draining?: boolean;
+  checks?: Record<string, CheckDetail[]>;
+}
+
+// -- logs
+
+export type LogFile = 'app' | 'errors' | 'debug' | 'requests' | 'audit';
+
+/** One line as it stands in the file; which keys it has depends on the file. */
+export interface LogLine {
+  timestamp: string;
+  level?: string;
+  logger?: string;
+  message?: string;
+  module?: string;
+  function?: string;
+  line?: number;
+  exception?: { type: string; message: string; traceback: string[] };
+  request_id?: string | null;
+  trace_id?: string | null;
+  span_id?: string | null;
+  tenant?: string | null;
+  method?: string;
+  path?: string;
+  status_code?: number;
+  response_time_ms?: number;
+  user_id?: number | string | null;
+  ip_address?: string | null;
+  user_agent?: string | null;
+  event_type?: string;
+  action?: string;
+  resource?: string;
+  details?: Record<string, unknown>;
+  [other: string]: unknown;
+}
+
+export interface LogQuery {
+  file: LogFile;
+  q?: string;
+  level?: string;
+  logger?: string;
+  request_id?: string;
+  trace_id?: string;
+  user_id?: string;
+  since?: string;
+  until?: string;
+  limit?: number;
+  cursor?: string | null;
+}
+
+export interface LogPage extends Cursored<LogLine> {
+  scanned_bytes: number;
+  complete: boolean;
+  took_ms: number;
+}
+
+export interface LogFiles {
+  files: { name: string; kind: LogFile; size_bytes: number; modified: string }[];
+  dropped: number;
+}
+
+export interface LogLevels {
+  levels: { logger: string; level: string; effective: string; expires_at: string | null }[];
+  sampling: { logger: string; ratio: number }[];
+}
+
+// -- traces
+
+export interface TraceQuery {
+  limit?: number;
+  cursor?: string | null;
+  route?: string;
+  q?: string;
+  min_ms?: number;
+  errors?: boolean;
+  since?: string;
+}
+
+export interface TraceHead {
+  trace_id: string;
+  name: string;
+  method: string | null;
+  route: string | null;
+  status: number | null;
+  started_at: string;
+  duration_ms: number;
+  spans: number;
+  errors: number;
+  request_id: string | null;
+}
+
+export interface Span {
+  span_id: string;
+  parent_id: string | null;
+  name: string;
+  kind: 'server' | 'client' | 'internal' | 'producer' | 'consumer';
+  /** From the start of the trace. */
+  start_ms: number;
+  duration_ms: number;
+  status: 'ok' | 'error' | 'unset';
+  message: string | null;
+  attributes: Record<string, unknown>;
+  events: { name: string; at_ms: number; attributes: Record<string, unknown> }[];
+}
+
+export interface Trace {
+  trace_id: string;
+  started_at: string;
+  duration_ms: number;
+  spans: Span[];
+}
+
+// -- errors
+
+export type ErrorState = 'open' | 'resolved' | 'ignored' | 'regressed';
+
+export interface ErrorGroup {
+  id: string | number;
+  kind: string;
+  message: string;
+  culprit: string | null;
+  state: ErrorState;
+  count: number;
+  users: number;
+  first_seen: string;
+  last_seen: string;
+  release: string | null;
+  route: string | null;
+  trace_id: string | null;
+  request_id: string | null;
+}
+
+export interface ErrorPage extends Cursored<ErrorGroup> {
+  counts: Record<ErrorState, number>;
+}
+
+export interface StackFrame {
+  file: string;
+  line: number;
+  function: string;
+  in_app: boolean;
+  context: { line: number; text: string }[];
+}
+
+export interface ErrorSample {
+  at: string;
+  message: string;
+  request_id: string | null;
+  trace_id: string | null;
+  span_id: string | null;
+  user_id: string | number | null;
+  method: string | null;
+  path: string | null;
+  release: string | null;
+  environment: string | null;
+  frames: StackFrame[];
+  causes: { kind: string; message: string }[];
+  breadcrumbs: { at: string; level: string; logger: string; message: string }[];
+}
+
+export interface ErrorDetail extends ErrorGroup {
+  sample: ErrorSample | null;
+  recent: { at: string; request_id: string | null; trace_id: string | null; message: string; user_id: string | number | null }[];
+  /** 24 counts, the oldest first. */
+  hourly: number[];
+}
+
+// -- rooms that come later
+
+export interface CacheStats {
+  cache_type: 'redis' | 'in_memory';
+  total_keys: number;
+  hits: number;
+  misses: number;
+  total_requests: number;
+  hit_rate: number;
+}
+
+export interface BackupStats {
+  total_backups: number;
+  total_size_mb: number;
+  oldest_backup: string | null;
+  newest_backup: string | null;
+  backups: { filename: string; size_mb: number; timestamp: string }[];
+}
