@@ -170,9 +170,9 @@ def api(method, path, query, body, _raw):
             erp.ME.update(body)
             return 200, erp.ME
         case ("GET", ["monitoring", "health"]):
-            return 200, {"status": "warning", "timestamp": iso(now), "metrics": {"cpu_percent": 84.6, "ram_percent": 62.8, "disk_percent": 71.5}, "warnings": ["CPU above 80 %"]}
+            return 200, {"status": "warning", "timestamp": iso(now), "metrics": {"cpu_percent": wave(now, 12, 86, 2700), "ram_percent": 62.8, "disk_percent": 71.5}, "warnings": ["CPU above 80 %"]}
         case ("GET", ["monitoring", "metrics"]):
-            return 200, {"timestamp": iso(now), "cpu_percent": 84.6, "cpu_count": 4, "ram_total_gb": 16.0, "ram_used_gb": 10.05, "ram_available_gb": 5.95, "ram_percent": 62.8, "disk_total_gb": 500.0, "disk_used_gb": 357.5, "disk_free_gb": 142.5, "disk_percent": 71.5}
+            return 200, {"timestamp": iso(now), "cpu_percent": wave(now, 12, 86, 2700), "cpu_count": 4, "ram_total_gb": 16.0, "ram_used_gb": 10.05, "ram_available_gb": 5.95, "ram_percent": 62.8, "disk_total_gb": 500.0, "disk_used_gb": 357.5, "disk_free_gb": 142.5, "disk_percent": 71.5}
         case ("GET", ["monitoring", "processes"]):
             names = ["noufal", "postgres: writer", "redis-server", "granian-worker-1", "systemd", "chromium-headless-shell-with-a-long-name", "sshd", "cron", "node_exporter", "nginx"]
             return 200, {"processes": [{"pid": 1200 + 37 * at, "name": name, "cpu_percent": round(48.2 / (at + 1), 1), "memory_mb": round(412.7 / (at + 1), 1), "memory_percent": round(2.6 / (at + 1), 1), "status": "sleeping" if at else "running"} for at, name in enumerate(names)][:int(query.get("top", 10))]}

@@ -1,7 +1,7 @@
 import { prefs } from './prefs.svelte';
 
 const NBSP = '\u00a0';
-const cache = new Map<string, Intl.NumberFormat | Intl.DateTimeFormat | Intl.RelativeTimeFormat>();
+const cache = new Map<string, Intl.NumberFormat | Intl.DateTimeFormat | Intl.RelativeTimeFormat | Intl.ListFormat>();
 
 function locale(calendar = ''): string {
   const base = prefs.lang === 'ar' ? 'ar' : 'en-GB';
@@ -9,7 +9,7 @@ function locale(calendar = ''): string {
   return `${base}-u${calendar && `-ca-${calendar}`}-nu-${digits}`;
 }
 
-function cached<T extends Intl.NumberFormat | Intl.DateTimeFormat | Intl.RelativeTimeFormat>(key: string, make: () => T): T {
+function cached<T extends Intl.NumberFormat | Intl.DateTimeFormat | Intl.RelativeTimeFormat | Intl.ListFormat>(key: string, make: () => T): T {
   let found = cache.get(key);
   if (!found) cache.set(key, (found = make()));
   return found as T;
@@ -71,4 +71,60 @@ export function ago(value: string, now = Date.now()): string {
 
 export function fileSize(bytes: number): string {
   return bytes < 1e6 ? `${number(Math.ceil(bytes / 1000))}${NBSP}kB` : `${number(bytes / 1e6, 1, 1)}${NBSP}MB`;
+}
+
+const WEEK_SECONDS = 7 * 86400;
+
+/** A measured time with its unit, the same in both languages: 340 ms, 1.24 s. */
+export function millis(value: number): string {
+  if (value >= 60_000) return `${number(value / 60_000, 1, 1)}${NBSP}min`;
+  if (value >= 1000) return `${number(value / 1000, 2, 2)}${NBSP}s`;
+  return `${number(value, 0, value < 10 ? 1 : 0)}${NBSP}ms`;
+}
+
+/** A time somebody waits through, in words: 3 days, 1 hour; at most two units. */
+export function lasting(seconds: number): string {
+  const tag = locale();
+  const words: string[] = [];
+  let rest = Math.max(0, Math.round(seconds));
+  for (const [unit, size] of STEPS) {
+    const whole = Math.floor(rest / size);
+    rest -= whole * size;
+    if (whole > 0 || (unit === 'second' && words.length === 0)) words.push(cached(`u${tag}${unit}`, () => new Intl.NumberFormat(tag, { style: 'unit', unit, unitDisplay: 'long' })).format(whole));
+    if (words.length === 2 || (unit === 'minute' && words.length > 0)) break;
+  }
+  return words.join(prefs.lang === 'ar' ? ' و' : ', ');
+}
+
+/** An instant with seconds; the day too unless it is today. */
+export function instant(value: Date | string): string {
+  const when = typeof value === 'string' ? parsed(value) : value;
+  const tag = locale('gregory');
+  const today = when.toDateString() === new Date().toDateString();
+  const day: Intl.DateTimeFormatOptions = today ? {} : { day: 'numeric', month: 'short', year: 'numeric' };
+  return cached(`i${tag}${today}`, () => new Intl.DateTimeFormat(tag, { ...day, hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' })).format(when);
+}
+
+/** A tick of a time axis whose ticks are `step` seconds apart; midnight shows its day. */
+export function tick(seconds: number, step: number): string {
+  const when = new Date(seconds * 1000);
+  const midnight = when.getHours() === 0 && when.getMinutes() === 0;
+  const tag = locale('gregory');
+  if (step >= 4 * WEEK_SECONDS) return cached(`tm${tag}`, () => new Intl.DateTimeFormat(tag, { month: 'short', year: '2-digit' })).format(when);
+  if (step >= 86400 || midnight) return cached(`td${tag}`, () => new Intl.DateTimeFormat(tag, { day: 'numeric', month: 'short' })).format(when);
+  return step < 60 ? instant(when) : clock(when);
+}
+
+/** Bytes in the unit that keeps three digits: 412 MB, 1.2 GB. */
+export function bytes(value: number): string {
+  const units = ['B', 'kB', 'MB', 'GB', 'TB'];
+  let at = 0;
+  for (; value >= 1000 && at < units.length - 1; at++) value /= 1000;
+  return `${number(value, 0, value < 10 && at > 0 ? 1 : 0)}${NBSP}${units[at]}`;
+}
+
+/** Several names in one sentence: a, b and c. */
+export function list(names: string[]): string {
+  const tag = locale();
+  return cached(`l${tag}`, () => new Intl.ListFormat(tag, { type: 'conjunction' })).format(names);
 }

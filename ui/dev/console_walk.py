@@ -1,0 +1,87 @@
+"""Walk the console's pages against its mock: axe, CSP, layout shift, screenshots. `python ui/dev/console_walk.py [folder [ar_light_1440 [page]]]`."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import walk
+from playwright.sync_api import sync_playwright
+
+PORT = 8174
+BASE = f"http://127.0.0.1:{PORT}"
+PAGES = {"overview": "", "health": "health", "requests": "requests", "slow": "requests?tab=statements", "account": "account", "not_found": "nowhere"}
+DOWN = '{"status": 503, "title": "Service unavailable", "code": "unavailable", "request_id": "0198c0de-77aa-7000"}'
+
+
+def states(page, tag, folder):
+    """Look at a page whose parts are slow, away, or broken altogether."""
+    page.route("**/_rakiza/**", lambda route: None if "users/me" not in route.request.url else route.continue_())
+    page.goto(f"{BASE}/console/")
+    page.wait_for_timeout(900)
+    walk.look(page, f"loading_{tag}", folder)
+    page.unroute_all()
+    gone = ("history", "alerts", "/errors", "processes", "runtime")
+    page.route("**/_rakiza/api/**", lambda route: route.fulfill(status=404, json={"code": "not_found"}) if any(part in route.request.url for part in gone) else route.continue_())
+    page.goto(f"{BASE}/console/")
+    walk.settle(page)
+    walk.look(page, f"partial_{tag}", folder)
+    page.unroute_all()
+    page.route("**/_rakiza/**", lambda route: route.continue_() if "users/me" in route.request.url else route.fulfill(status=503, body=DOWN, content_type="application/problem+json"))
+    page.goto(f"{BASE}/console/")
+    walk.settle(page)
+    walk.look(page, f"broken_{tag}", folder)
+    page.unroute_all()
+
+
+def visit(browser, lang, theme, width, folder, only):
+    size = {"width": width, "height": 900 if width > 700 else 844}
+    context = browser.new_context(viewport=size, locale="ar" if lang == "ar" else "en-GB", has_touch=width < 700)
+    context.add_init_script(f"localStorage.setItem('noufal', JSON.stringify({{lang: '{lang}', theme: '{theme}'}}))")
+    context.add_init_script(walk.SHIFT)
+    page = context.new_page()
+    page.on("pageerror", lambda error: walk.note(f"{page.url}: {error}"))
+    page.on("console", lambda message: walk.note(f"{page.url}: {message.text}") if "Content Security" in message.text or "Trusted" in message.text else None)
+    tag = f"{lang}_{theme}_{width}"
+    page.goto(f"{BASE}/console/sign-in")
+    walk.settle(page)
+    walk.look(page, f"console_sign_in_{tag}", folder)
+    page.goto(f"{BASE}/console/sign-in#token=demo")
+    page.wait_for_url("**/console/")
+    for name, path in PAGES.items():
+        if only and name != only:
+            continue
+        page.goto(f"{BASE}/console/{path}")
+        walk.settle(page)
+        if (shift := page.evaluate("window.__shift")) >= 0.02:
+            walk.note(f"{name}_{tag}: layout shift {shift:.3f}")
+        page.set_viewport_size({"width": width, "height": min(4000, page.evaluate("document.documentElement.scrollHeight"))})
+        walk.look(page, f"{name}_{tag}", folder)
+        page.set_viewport_size(size)
+    if only in ("", "states"):
+        states(page, tag, folder)
+    context.close()
+
+
+def main():
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else None
+    chosen, only = [*sys.argv[2:], "", ""][:2]
+    if folder:
+        folder.mkdir(parents=True, exist_ok=True)
+    server = subprocess.Popen([sys.executable, str(walk.HERE / "console_mock.py"), str(PORT)])
+    try:
+        time.sleep(0.8)
+        with sync_playwright() as play:
+            browser = play.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+            for lang, theme, width in [(lang, theme, width) for lang in ("ar", "en") for theme in ("light", "dark") for width in (1440, 390)]:
+                if f"{lang}_{theme}_{width}".startswith(chosen):
+                    visit(browser, lang, theme, width, folder, only)
+            browser.close()
+    finally:
+        server.terminate()
+    sys.stdout.write(f"{len(walk.faults)} faults\n")
+    return 1 if walk.faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
