@@ -1,17 +1,26 @@
 """What a log line looks like; no I/O."""
 
 import logging
+import re
 import traceback
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import msgspec
 
-from rakiza._kernel import RequestContext, current, describe
+from rakiza._kernel import RequestContext, current
 
-_encoder = msgspec.json.Encoder(enc_hook=str)
-_encode = _encoder.encode
-MAX_MESSAGE_CHARACTERS = 64 * 1024
+from ._redaction import Redactor, text_of
+
+_encoder = msgspec.json.Encoder(enc_hook=text_of)
+MAX_TRACEBACK_LINES = 200
+MAX_TRACEBACK_CHARACTERS = 64 * 1024
+COLOURS = {"DEBUG": "\x1b[94m", "INFO": "\x1b[32m", "WARNING": "\x1b[33m", "ERROR": "\x1b[31m", "CRITICAL": "\x1b[35m"}
+_OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
+_USUAL = len(vars(logging.makeLogRecord({})))
+# Control characters a terminal obeys (C0, C1, delete) and those that turn the direction of a text: a line could show what it does not say.
+_UNSAFE = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_UNSAFE_BYTES = re.compile(rb"\x7f|\xc2[\x80-\x9f]|\xe2\x80[\xa8-\xae]|\xe2\x81[\xa6-\xa9]")
 
 
 class AccessLine(msgspec.Struct, gc=False):
@@ -22,25 +31,9 @@ class AccessLine(msgspec.Struct, gc=False):
     path: str
     status_code: int
     response_time_ms: float
-    user_id: str | None
+    user_id: int | str | None
     ip_address: str
     user_agent: str
-    request_id: str
-    trace_id: str
-    span_id: str
-    tenant: str
-
-
-class AuditLine(msgspec.Struct):
-    """Order the fields of one audit record."""
-
-    timestamp: str
-    event_type: str
-    user_id: str | None
-    action: str
-    resource: str
-    details: dict[str, object]
-    ip_address: str
     request_id: str
     trace_id: str
     span_id: str
@@ -78,68 +71,122 @@ def context_fields(context: RequestContext | None) -> tuple[str, str, str, str]:
     return (context.request_id, context.trace_id, context.span_id, context.tenant) if context else ("", "", "", "default")
 
 
-class JsonFormatter(logging.Formatter):
-    """Render a record as one JSON object on one line, with the ids of the request at hand."""
+def with_ids(line: dict[str, object]) -> dict[str, object]:
+    """Add the ids of the request at hand."""
+    line["request_id"], line["trace_id"], line["span_id"], line["tenant"] = context_fields(current())
+    return line
 
-    def __init__(self) -> None:
-        super().__init__()
+
+class Renderer:
+    """Render records without their secrets, as lines of a file or for people at a terminal; never raises."""
+
+    def __init__(self, redactor: Redactor, *, json: bool = True) -> None:
+        self._redactor, self._json = redactor, json
         self._timestamps = Timestamps()
 
-    def format(self, record: logging.LogRecord) -> str:
-        """Return the line."""
-        request_id, trace_id, span_id, tenant = context_fields(current())
+    def line(self, record: logging.LogRecord) -> bytes:
+        """Return the bytes of one line of a file."""
+        try:
+            line = encoded(self._fields(record)) if self._json else self.text(record).encode()
+        except Exception as error:  # noqa: BLE001 - border: observer hook
+            at, told = self._timestamps.render(record.created), f"a record that cannot be rendered: {type(error).__name__}: {text_of(error)}"
+            line = encoded(with_ids({"timestamp": at, "level": record.levelname, "logger": text_of(record.name), "message": told}))
+        return line + b"\n"
+
+    def _fields(self, record: logging.LogRecord) -> dict[str, object]:
         line: dict[str, object] = {
             "timestamp": self._timestamps.render(record.created),
             "level": record.levelname,
             "logger": record.name,
-            "message": message_of(record),
+            "message": self._redactor.text(message_of(record)),
             "module": record.module,
             "function": record.funcName,
             "line": record.lineno,
-            "request_id": request_id,
-            "trace_id": trace_id,
-            "span_id": span_id,
-            "tenant": tenant,
         }
+        with_ids(line)
         if record.exc_info and record.exc_info[1] is not None:
-            line["exception"] = exception_fields(record.exc_info[1])
-        return encoded(line).decode()
+            error = record.exc_info[1]
+            message = self._redactor.text(text_of(error))
+            line["exception"] = {"type": type(error).__name__, "message": message, "traceback": self._traceback(error)}
+        if len(record.__dict__) > _USUAL and (extra := _extra(record)):
+            line["extra"] = self._redactor.value(extra)
+        return line
+
+    def text(self, record: logging.LogRecord, *, pretty: bool = False) -> str:
+        """Return a record as text a terminal cannot be tricked with: a line and the lines of its exception; `pretty` is shorter and has the ids."""
+        time, context = self._timestamps.render(record.created), current()
+        text = f"{time[11:23] if pretty else time} {record.levelname:<8} {record.name}: {self._redactor.text(message_of(record))}"
+        if len(record.__dict__) > _USUAL and (extra := _extra(record)):
+            text += f"  {encoded(self._redactor.value(extra)).decode()}"
+        if pretty and context is not None:
+            text += f"  request={context.request_id} trace={context.trace_id}"
+        found = self._traceback(record.exc_info[1]) if record.exc_info and record.exc_info[1] is not None else []
+        return "\n".join([terminal_safe(text), *(f"    {terminal_safe(line)}" for line in found)])
+
+    def _traceback(self, error: BaseException) -> list[str]:
+        """Return the lines of a traceback; of a long one its beginning and its end."""
+        try:
+            text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+        except Exception:  # noqa: BLE001 - border: foreign `__str__`
+            text = "the traceback cannot be rendered"
+        half, quarter = MAX_TRACEBACK_CHARACTERS // 2 - 1, MAX_TRACEBACK_LINES // 4
+        lines = self._redactor.text(text if len(text) <= 2 * half else f"{text[:half]}\n…\n{text[-half:]}").splitlines()
+        return lines if len(lines) <= 4 * quarter else [*lines[:quarter], "…", *lines[-3 * quarter :]]
+
+
+class ConsoleFormatter(logging.Formatter):
+    """Render a record for people, coloured on a terminal."""
+
+    def __init__(self, renderer: Renderer, *, colour: bool, pretty: bool) -> None:
+        super().__init__()
+        self._renderer, self._colour, self._pretty = renderer, colour, pretty
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the text."""
+        text = self._renderer.text(record, pretty=self._pretty)
+        return f"{COLOURS.get(record.levelname, '')}{text}\x1b[0m" if self._colour else text
+
+
+def terminal_safe(text: str) -> str:
+    """Return the text with what a terminal would obey, and what turns the direction of a line, written out."""
+    return text if text.isprintable() else _UNSAFE.sub(lambda match: ascii(match[0])[1:-1], text)
 
 
 def message_of(record: logging.LogRecord) -> str:
-    """Return the record's message, bounded, even when its arguments do not fit its template."""
+    """Return the record's message, even when its arguments do not fit its template or cannot be read."""
     try:
-        text = record.getMessage()
-    except (TypeError, ValueError, KeyError):
-        text = f"{record.msg} {record.args!r}"
-    return text if len(text) <= MAX_MESSAGE_CHARACTERS else text[:MAX_MESSAGE_CHARACTERS] + "…"
+        return record.getMessage()
+    except Exception:  # noqa: BLE001 - border: foreign `__str__`
+        return " ".join(map(text_of, (record.msg, *(record.args if isinstance(record.args, tuple) else (record.args,)))))
 
 
-def exception_fields(error: BaseException) -> dict[str, object]:
-    """Return type, message and traceback lines of an exception."""
-    lines = traceback.format_exception(type(error), error, error.__traceback__)
-    return {"type": type(error).__name__, "message": describe(error), "traceback": "".join(lines).splitlines()}
-
-
-def encode_line(line: AccessLine | AuditLine) -> bytes:
-    """Return the line as JSON bytes with its newline."""
-    return encoded(line) + b"\n"
+def _extra(record: logging.LogRecord) -> dict[str, object]:
+    return {key: value for key, value in record.__dict__.items() if key not in _OWN}
 
 
 def encoded(line: object) -> bytes:
     """Return anything as JSON; half a surrogate pair, which UTF-8 cannot hold, becomes a question mark."""
     try:
-        return _encode(line)
+        return _escaped(_encoder.encode(line))
     except UnicodeEncodeError:
-        return _encode(_without_surrogates(msgspec.to_builtins(line, enc_hook=str)))
+        return _escaped(_encoder.encode(_without_surrogates(msgspec.to_builtins(line, enc_hook=text_of))))
 
 
-def encode_lines(lines: Sequence[AccessLine]) -> bytes:
+def encoded_access(lines: Sequence[AccessLine], redactor: Redactor) -> bytes:
     """Return the lines as JSON bytes, each with its newline; one that cannot be said does not take the others with it."""
+    for line in lines:
+        line.path, line.user_agent = redactor.known_text(line.path), redactor.known_text(line.user_agent)
     try:
-        return _encoder.encode_lines(lines)
+        return _escaped(_encoder.encode_lines(lines))
     except UnicodeEncodeError:
-        return b"".join(map(encode_line, lines))
+        return b"".join(encoded(line) + b"\n" for line in lines)
+
+
+def _escaped(data: bytes) -> bytes:
+    """Write out, as JSON may, what a terminal would obey; Arabic stays itself."""
+    if (data.isascii() or (b"\xc2" not in data and b"\xe2" not in data)) and b"\x7f" not in data:
+        return data
+    return _UNSAFE_BYTES.sub(lambda match: b"\\u%04x" % ord(match[0].decode()), data)
 
 
 def _without_surrogates(value: object) -> object:

@@ -1,35 +1,45 @@
 """The log files of one application: the application's log, its errors, debug, requests and the audit trail."""
 
 import contextlib
+import functools
 import logging
 import os
+import re
 import sys
 import weakref
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
+from typing import TextIO
 
-from rakiza._kernel import RequestContext, current
+import msgspec
+
+from rakiza._kernel import SYSTEM_CLOCK, RequestContext, current
 from rakiza._kernel.clock import wall_seconds
 
-from ._core import AccessLine, AuditLine, JsonFormatter, Timestamps, context_fields, encode_line, encode_lines
+from ._core import AccessLine, ConsoleFormatter, Renderer, Timestamps, context_fields, encoded, encoded_access, with_ids
+from ._levels import Levels
+from ._redaction import Redactor
 from ._writer import BufferedWriter, FileHandler, FileWriter
 from .settings import LogSettings
 
-PLAIN = "%(asctime)s %(levelname)-8s %(name)s: %(message)s"
-COLOURS = {"DEBUG": "\x1b[94m", "INFO": "\x1b[32m", "WARNING": "\x1b[33m", "ERROR": "\x1b[31m", "CRITICAL": "\x1b[35m"}
+KINDS = {"app": "", "errors": "_errors", "debug": "_debug", "requests": "_requests", "audit": "_audit"}
+TICK_SECONDS = 1.0
+RECENT_SECONDS = 60.0  # so long after the last dropped line the files count as not well
+_HIGHEST = 1_000_000
 
 
-class ConsoleFormatter(logging.Formatter):
-    """Render a record for people, coloured on a terminal."""
+class LogFile(msgspec.Struct, frozen=True):
+    """Describe one file, live or rotated."""
 
-    def __init__(self, *, colour: bool) -> None:
-        super().__init__(PLAIN, "%H:%M:%S")
-        self._colour = colour
+    name: str
+    kind: str
+    size_bytes: int
+    modified: datetime
 
-    def format(self, record: logging.LogRecord) -> str:
-        """Return the text."""
-        text = super().format(record)
-        return f"{COLOURS.get(record.levelname, '')}{text}\x1b[0m" if self._colour else text
+
+class Console(logging.StreamHandler[TextIO]):
+    """Write to the terminal; there is one for a process, whatever number of logs it has."""
 
 
 class Logs:
@@ -37,102 +47,173 @@ class Logs:
 
     def __init__(self, app_name: str, folder: Path, settings: LogSettings | None = None) -> None:
         self.app_name, self.folder, self.settings = app_name, folder, settings or LogSettings()
+        self._level = level_number(self.settings.level)
+        given = self.settings
+        self.redactor = Redactor(on=given.redact, keys=given.redact_keys, patterns=given.redact_patterns, emails=given.redact_emails)
+        self.levels = Levels(self._level, folder / f".{app_name}_levels.json", self.settings.ratios())
         self._timestamps = Timestamps()
-        self._access = BufferedWriter(self._writer("_requests"), encode_lines)
-        self._audit = self._writer("_audit")
+        self._writers = {kind: FileWriter(self.path(kind), self.settings.max_bytes, self.settings.backup_count) for kind in KINDS}
+        self._access = BufferedWriter(self._writers["requests"], functools.partial(encoded_access, redactor=self.redactor))
         self._handlers: list[logging.Handler] = []
+        self._root_level = logging.NOTSET
         itself = weakref.proxy(self)
         os.register_at_fork(after_in_child=lambda: _forget(itself))
 
-    def _writer(self, suffix: str) -> FileWriter:
-        return FileWriter(self.folder / f"{self.app_name}{suffix}.log", self.settings.max_bytes, self.settings.backup_count)
+    def path(self, kind: str) -> Path:
+        """Return the live file of a kind: app, errors, debug, requests or audit."""
+        return self.folder / f"{self.app_name}{KINDS[kind]}.log"
 
     def start(self) -> None:
         """Add the handlers to the root logger; the level goes to the root as well."""
+        root = logging.getLogger()
         if self._handlers:
             return
-        formatter = JsonFormatter() if self.settings.json else logging.Formatter(PLAIN)
-        level = logging.getLevelNamesMapping()[self.settings.level]
         if self.settings.files:
-            self._handlers = [FileHandler(self._writer(""), level), FileHandler(self._writer("_errors"), logging.ERROR)]
-            if level <= logging.DEBUG:
-                self._handlers.append(FileHandler(self._writer("_debug"), logging.DEBUG))
-            for handler in self._handlers:
-                handler.setFormatter(formatter)
-        if self.settings.console:
-            console = logging.StreamHandler(sys.stderr)
-            console.setLevel(max(level, logging.WARNING))
-            console.setFormatter(ConsoleFormatter(colour=sys.stderr.isatty()))
-            self._handlers.append(console)
-        root = logging.getLogger()
+            debug = range(_HIGHEST if self._level <= logging.DEBUG else logging.INFO)
+            levels = {"app": range(logging.INFO, _HIGHEST), "errors": range(logging.ERROR, _HIGHEST), "debug": debug}
+            outputs = [(fitting, self._writers[kind]) for kind, fitting in levels.items()]
+            render = Renderer(self.redactor, json=self.settings.json).line
+            self._handlers.append(FileHandler(outputs, render, self.levels.wanted, lambda: self._access.flush(wait=False)))
+        if self.settings.console and not any(isinstance(one, Console) for one in root.handlers):
+            self._handlers.append(self._console())
         for handler in self._handlers:
             root.addHandler(handler)
-        root.setLevel(min(level, root.level or level))
+        self._root_level = root.level
+        root.setLevel(min(self._level, root.level or self._level))
+        self.levels.tick()
+
+    def _console(self) -> Console:
+        console, colour = Console(sys.stderr), sys.stderr.isatty()
+        console.setLevel(level_number(self.settings.console_level) if self.settings.console_level else max(self._level, logging.WARNING))
+        pretty = colour if self.settings.pretty is None else self.settings.pretty
+        console.setFormatter(ConsoleFormatter(Renderer(self.redactor), colour=colour, pretty=pretty))
+        return console
 
     def stop(self) -> None:
-        """Write what is buffered, take the handlers away and close the files."""
+        """Write what is buffered, take the handlers away, give the levels back and close the files."""
         self.flush()
+        self.complain()
+        self.levels.apply({})
         root = logging.getLogger()
+        if self._handlers:
+            root.setLevel(self._root_level)
         for handler in self._handlers:
             root.removeHandler(handler)
             handler.close()
         self._handlers = []
-        self._access.target.close()
-        self._audit.close()
+        for writer in self._writers.values():
+            writer.close()
 
     def flush(self) -> None:
         """Write the buffered access lines."""
         self._access.flush()
 
+    def tick(self) -> None:
+        """Do what falls due: end levels whose time is over, compress rotated files, tell of dropped lines."""
+        self.levels.tick()
+        self.complain()
+        if self.settings.compress:
+            for writer in self._writers.values():
+                writer.compress()
+
+    def complain(self) -> None:
+        """Say on the terminal which files could not be written."""
+        for writer in self._writers.values():
+            writer.complain()
+
     @property
     def dropped(self) -> int:
-        """Return how many access and audit lines could not be written."""
-        return self._access.dropped + self._audit.dropped
+        """Return how many lines were lost to a full disk or buffer."""
+        return self._access.overflow + sum(writer.dropped for writer in self._writers.values())
+
+    def trouble(self) -> str | None:
+        """Return why lines were dropped within the last minute and what to do, or none."""
+        last = max(self._writers.values(), key=lambda writer: writer.failed_at)
+        if SYSTEM_CLOCK.monotonic() - last.failed_at > RECENT_SECONDS:
+            return None
+        return f"{self.dropped} lines could not be written ({last.path}: {last.reason}); free space there or set LOG_DIR to another folder"
+
+    # -- lines that do not come by the standard logging
 
     def access(self, context: RequestContext, status: int, seconds: float, user_agent: str) -> None:
         """Take the line of one answered request; never blocks."""
-        principal = context.principal
-        line = AccessLine(
-            self._timestamps.render(wall_seconds()),
-            context.method,
-            context.path,
-            status,
-            int(seconds * 1e6) / 1000,
-            principal.id if principal is not None else None,
-            context.client,
-            user_agent,
-            context.request_id,
-            context.trace_id,
-            context.span_id,
-            context.tenant,
-        )
+        principal, at = context.principal, self._timestamps.render(wall_seconds())
+        who, took = principal.id if principal is not None else None, int(seconds * 1e6) / 1000
+        line = AccessLine(at, context.method, context.path, status, took, who, context.client, user_agent, *context_fields(context))
         self._access.add(line)
 
-    def record(self, event_type: str, action: str, resource: str, details: Mapping[str, object] | None = None, user_id: str | None = None) -> None:
+    def request(self, method: str, path: str, status_code: int, response_time_ms: float, user_id: int | str | None = None, **client: str) -> None:
+        """Take the line of a request that no platform answered, with `ip_address` and `user_agent` of the client; never blocks."""
+        at, address, agent = self._timestamps.render(wall_seconds()), client.get("ip_address", ""), client.get("user_agent", "")
+        self._access.add(AccessLine(at, method, path, status_code, response_time_ms, user_id, address, agent, *context_fields(current())))
+
+    def record(
+        self,
+        event_type: str,
+        action: str,
+        resource: str,
+        details: Mapping[str, object] | None = None,
+        user_id: int | str | None = None,
+        *,
+        ip_address: str = "",
+    ) -> None:
         """Write one audit record and force it onto the disk; the request context gives who and from where when not said."""
         context = current()
         if user_id is None and context is not None and context.principal is not None:
             user_id = context.principal.id
-        line = AuditLine(
-            self._timestamps.render(wall_seconds()),
-            event_type,
-            user_id,
-            action,
-            resource,
-            dict(details or {}),
-            context.client if context else "",
-            *context_fields(context),
-        )
-        self._audit.write(encode_line(line))
-        self._audit.sync()
+        line: dict[str, object] = {
+            "timestamp": self._timestamps.render(wall_seconds()),
+            "event_type": event_type,
+            "user_id": user_id,
+            "action": action,
+            "resource": self.redactor.text(resource),
+            "details": self.redactor.value(details or {}),
+            "ip_address": ip_address or (context.client if context else ""),
+        }
+        self._writers["audit"].write_durably(encoded(with_ids(line)) + b"\n")
+
+    # -- for operators
+
+    def set_level(self, logger: str, level: str, seconds: float = 600.0) -> None:
+        """Change a logger's level in every process of the application for some seconds; raise ValueError for a level or time that cannot be."""
+        self.levels.change(logger, level_number(level), seconds)
+
+    def reset_level(self, logger: str) -> bool:
+        """Give a logger its own level back; tell whether it had another."""
+        return self.levels.change(logger, None)
+
+    def sample(self, logger: str, ratio: float) -> None:
+        """Keep only a share (0 to 1) of what a logger says below WARNING, in this process; 1 keeps everything."""
+        self.levels.share(logger, ratio)
+
+    def files(self) -> list[LogFile]:
+        """Return the files that are there, each kind newest first."""
+        kinds, found = {suffix: kind for kind, suffix in KINDS.items()}, []
+        pattern = re.compile(re.escape(self.app_name) + r"(_errors|_debug|_requests|_audit|)\.log(?:\.(\d+))?(?:\.gz)?")
+        with contextlib.suppress(OSError), os.scandir(self.folder) as entries:
+            for entry in entries:
+                match = pattern.fullmatch(entry.name)
+                with contextlib.suppress(FileNotFoundError):
+                    if match and entry.is_file(follow_symlinks=False):
+                        status, order = entry.stat(), (list(KINDS).index(kinds[match[1]]), int(match[2] or 0))
+                        modified = datetime.fromtimestamp(status.st_mtime).astimezone()
+                        found.append((order, LogFile(entry.name, kinds[match[1]], status.st_size, modified)))
+        return [file for _, file in sorted(found, key=lambda pair: pair[0])]
 
     def forget(self) -> None:
         """Leave to the parent of a fork what it has buffered, and take new locks."""
         self._access.forget()
-        self._audit.forget()
-        for handler in self._handlers:
-            if isinstance(handler, FileHandler):
-                handler.writer.forget()
+        self.levels.forget()
+        for writer in self._writers.values():
+            writer.forget()
+
+
+def level_number(level: str) -> int:
+    """Return the number of a level by its name in any case; raise ValueError for an unknown one."""
+    number = logging.getLevelNamesMapping().get(level.upper())
+    if number is None:
+        raise ValueError(f"there is no level {level!r}; the levels are DEBUG, INFO, WARNING, ERROR and CRITICAL")
+    return number
 
 
 def _forget(logs: Logs) -> None:
