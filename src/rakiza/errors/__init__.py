@@ -1,48 +1,26 @@
-"""Errors people are told about (`AppError` and its tree, as RFC 9457 problem+json) and errors nobody foresaw (captured).
+"""Errors people are told about (`AppError` and its tree, as RFC 9457 problem+json) and errors nobody foresaw (captured, grouped, kept).
 
-    from rakiza.errors import NotFoundError, problem
+    from rakiza.errors import ErrorTracker, NotFoundError, problem
     body = problem(NotFoundError("no project VILLA-09", hint="see the list of projects"), request_id="4bf9…")
+    tracker = ErrorTracker()
+    try:
+        1 / 0
+    except ZeroDivisionError as error:
+        tracker.capture_exception(error)
+    tracker.flush()
+    assert tracker.groups.page()[0]["kind"] == "ZeroDivisionError"
 """
 
-from ._tree import (
-    AppError,
-    BadRequestError,
-    ConflictError,
-    ForbiddenError,
-    MethodNotAllowedError,
-    NotFoundError,
-    RateLimitError,
-    RequestTimeoutError,
-    ServiceUnavailableError,
-    TooLargeError,
-    UnauthorizedError,
-    ValidationError,
-    from_validation,
-    problem,
-    unexpected,
+from ._tree import (  # noqa: I001 - one name a line would fill a page
+    AppError, BadRequestError, ConflictError, ForbiddenError, MethodNotAllowedError, NotFoundError, RateLimitError, RequestTimeoutError,
+    ServiceUnavailableError, TooLargeError, UnauthorizedError, ValidationError, from_validation, problem, unexpected,
 )
 from .part import part
-from .service import CapturedError, ErrorTracker
+from .service import ErrorTracker, capture_exception, capture_message, init_sentry
 from .settings import ErrorSettings
 
 __all__ = [
-    "AppError",
-    "BadRequestError",
-    "CapturedError",
-    "ConflictError",
-    "ErrorSettings",
-    "ErrorTracker",
-    "ForbiddenError",
-    "MethodNotAllowedError",
-    "NotFoundError",
-    "RateLimitError",
-    "RequestTimeoutError",
-    "ServiceUnavailableError",
-    "TooLargeError",
-    "UnauthorizedError",
-    "ValidationError",
-    "from_validation",
-    "part",
-    "problem",
-    "unexpected",
+    "AppError", "BadRequestError", "ConflictError", "ErrorSettings", "ErrorTracker", "ForbiddenError", "MethodNotAllowedError", "NotFoundError",
+    "RateLimitError", "RequestTimeoutError", "ServiceUnavailableError", "TooLargeError", "UnauthorizedError", "ValidationError", "capture_exception",
+    "capture_message", "from_validation", "init_sentry", "part", "problem", "unexpected",
 ]

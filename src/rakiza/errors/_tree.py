@@ -17,104 +17,75 @@ class AppError(Exception):
     text_ar: ClassVar[str] = "حدث خطأ"
 
     def __init__(
-        self,
-        detail: str = "",
-        *,
-        code: str | None = None,
-        hint: str | None = None,
-        message_ar: str | None = None,
-        errors: Sequence[object] | None = None,
-        extra: Mapping[str, object] | None = None,
-        headers: Mapping[str, str] | None = None,
+        self, detail: str = "", *, code: str | None = None, hint: str | None = None, message_ar: str | None = None,
+        errors: Sequence[object] | None = None, extra: Mapping[str, object] | None = None, headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(detail or HTTPStatus(self.status).phrase)
         self.detail = str(self)
         self.stable_code = code or self.code
-        self.hint = hint
         self.message_ar = message_ar or self.text_ar
-        self.errors = errors
-        self.extra = extra
+        self.hint, self.errors, self.extra = hint, errors, extra
         self.headers = dict(headers or {})
 
 
 class ValidationError(AppError):
     """Refuse input that breaks a rule (422)."""
 
-    status = 422
-    code = "validation_failed"
-    text_ar = "البيانات المدخلة غير صحيحة"
+    status, code, text_ar = 422, "validation_failed", "البيانات المدخلة غير صحيحة"
 
 
 class BadRequestError(AppError):
     """Refuse input that cannot be read at all (400)."""
 
-    status = 400
-    code = "bad_request"
-    text_ar = "تعذرت قراءة الطلب"
+    status, code, text_ar = 400, "bad_request", "تعذرت قراءة الطلب"
 
 
 class UnauthorizedError(AppError):
     """Ask the caller to sign in (401)."""
 
-    status = 401
-    code = "unauthorized"
-    text_ar = "يلزم تسجيل الدخول"
+    status, code, text_ar = 401, "unauthorized", "يلزم تسجيل الدخول"
 
 
 class ForbiddenError(AppError):
     """Refuse a caller who is known but may not (403)."""
 
-    status = 403
-    code = "forbidden"
-    text_ar = "لا تملك صلاحية هذا الإجراء"
+    status, code, text_ar = 403, "forbidden", "لا تملك صلاحية هذا الإجراء"
 
 
 class NotFoundError(AppError):
     """Say that there is no such thing, or none the caller may know of (404)."""
 
-    status = 404
-    code = "not_found"
-    text_ar = "العنصر المطلوب غير موجود"
+    status, code, text_ar = 404, "not_found", "العنصر المطلوب غير موجود"
 
 
 class MethodNotAllowedError(AppError):
     """Refuse a method the path does not have (405)."""
 
-    status = 405
-    code = "method_not_allowed"
-    text_ar = "هذه الطريقة غير متاحة لهذا العنوان"
+    status, code, text_ar = 405, "method_not_allowed", "هذه الطريقة غير متاحة لهذا العنوان"
 
 
 class RequestTimeoutError(AppError):
     """Give up on a request whose body does not arrive (408)."""
 
-    status = 408
-    code = "body_timeout"
-    text_ar = "لم يصل الطلب كاملا في الوقت المحدد"
+    status, code, text_ar = 408, "body_timeout", "لم يصل الطلب كاملا في الوقت المحدد"
 
 
 class ConflictError(AppError):
     """Refuse a change that another change has overtaken (409)."""
 
-    status = 409
-    code = "conflict"
-    text_ar = "عُدّل العنصر من مكان آخر"
+    status, code, text_ar = 409, "conflict", "عُدّل العنصر من مكان آخر"
 
 
 class TooLargeError(AppError):
     """Refuse a body over the limit (413)."""
 
-    status = 413
-    code = "too_large"
-    text_ar = "حجم البيانات أكبر من المسموح"
+    status, code, text_ar = 413, "too_large", "حجم البيانات أكبر من المسموح"
 
 
 class RateLimitError(AppError):
     """Ask the caller to slow down (429)."""
 
-    status = 429
-    code = "rate_limited"
-    text_ar = "طلبات كثيرة، حاول بعد قليل"
+    status, code, text_ar = 429, "rate_limited", "طلبات كثيرة، حاول بعد قليل"
 
     def __init__(self, retry_after_seconds: float, detail: str = "", *, code: str | None = None) -> None:
         seconds = max(1, int(retry_after_seconds + 0.999))
@@ -124,40 +95,22 @@ class RateLimitError(AppError):
 class ServiceUnavailableError(AppError):
     """Say that something needed is away for now (503)."""
 
-    status = 503
-    code = "unavailable"
-    text_ar = "الخدمة غير متاحة مؤقتا"
+    status, code, text_ar = 503, "unavailable", "الخدمة غير متاحة مؤقتا"
 
 
 def problem(error: AppError, request_id: str = "") -> bytes:
     """Return the problem+json body of an error (RFC 9457)."""
-    body: dict[str, object] = {
-        "type": "about:blank",
-        "title": HTTPStatus(error.status).phrase,
-        "status": error.status,
-        "detail": error.detail,
-        "code": error.stable_code,
-        "message_en": error.detail,
-        "message_ar": error.message_ar,
-        "request_id": request_id,
-    }
-    if error.hint:
-        body["hint"] = error.hint
-    if error.errors is not None:
-        body["errors"] = error.errors
-    if error.extra:
-        body |= error.extra
-    return _encode(body)
+    body: dict[str, object] = {"type": "about:blank", "title": HTTPStatus(error.status).phrase, "status": error.status, "detail": error.detail}
+    body |= {"code": error.stable_code, "message_en": error.detail, "message_ar": error.message_ar, "request_id": request_id}
+    body |= {"hint": error.hint} if error.hint else {}
+    body |= {"errors": error.errors} if error.errors is not None else {}
+    return _encode(body | dict(error.extra or {}))
 
 
 def unexpected(request_id: str) -> AppError:
     """Return the error shown for an exception nobody foresaw: its request id and nothing of its text."""
-    return AppError(
-        "the server failed to answer; the error has been recorded",
-        code="internal_error",
-        hint=f"give the request id {request_id} to whoever runs this system",
-        message_ar="تعذر إتمام الطلب، وسُجّل الخطأ",
-    )
+    hint, arabic = f"give the request id {request_id} to whoever runs this system", "تعذر إتمام الطلب، وسُجّل الخطأ"
+    return AppError("the server failed to answer; the error has been recorded", code="internal_error", hint=hint, message_ar=arabic)
 
 
 def from_validation(error: msgspec.ValidationError | msgspec.DecodeError) -> AppError:

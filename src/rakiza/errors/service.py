@@ -1,47 +1,150 @@
-"""Capture unexpected exceptions: one log line with the stack, a bounded memory of the latest."""
+"""Capture unexpected errors: one log line with the stack, a group in the local file, an event for Sentry when there is one."""
 
 import logging
+import os
+import sys
 import threading
+import traceback
+import weakref
 from collections import deque
-from datetime import datetime
+from datetime import timedelta
+from itertools import islice
+from pathlib import Path
+from typing import Any
 
-import msgspec
+from rakiza._kernel import SYSTEM_CLOCK, CheckResult, Clock, LocalFile, SettingsError, current, describe, service_at_hand
 
-from rakiza._kernel import SYSTEM_CLOCK, Clock, current, describe
+from ._capture import INNER_FRAMES, MESSAGE_CHARS, Crumbs, chain, finished, in_app, noted, steps
+from ._core import group, merged
+from ._groups import Groups
+from ._sentry import Sentry
+from ._tree import AppError
+from .settings import ErrorSettings
 
+QUEUE, SENT_PER_GROUP = 2000, 10
+FLUSH_SECONDS = 1.0
+_MARK = "_rakiza_captured"
 log = logging.getLogger("rakiza.errors")
 
 
-class CapturedError(msgspec.Struct, frozen=True):
-    """Describe one captured exception."""
-
-    at: datetime
-    kind: str
-    message: str
-    request_id: str
-    path: str
-
-
 class ErrorTracker:
-    """Keep the latest unexpected exceptions and log each with its stack."""
+    """Group unexpected errors; capturing never raises and never waits for disk or network."""
 
-    def __init__(self, keep: int = 100, clock: Clock = SYSTEM_CLOCK) -> None:
-        self._recent: deque[CapturedError] = deque(maxlen=keep)
+    def __init__(
+        self, settings: ErrorSettings | None = None, local: LocalFile | None = None, clock: Clock = SYSTEM_CLOCK, environment: str = ""
+    ) -> None:
+        self.settings = settings or ErrorSettings()
+        self.groups = Groups(local or LocalFile(Path(":memory:")))
+        self.crumbs = Crumbs()
+        self.total = self.dropped = self._told = 0
+        self._environment = self.settings.environment or environment
         self._clock = clock
+        self._sentry = Sentry(self.settings.sentry_dsn, self._environment, self.settings.release) if self.settings.sentry_dsn else None
+        self._queue: deque[dict[str, Any]] = deque(maxlen=QUEUE)
         self._lock = threading.Lock()
-        self.total = 0
+        itself = weakref.ref(self)
+        os.register_at_fork(after_in_child=lambda: _forget(itself))
+
+    def init_sentry(self, dsn: str, environment: str = "", release: str = "") -> None:
+        """Send errors to Sentry from now on; raise SettingsError for an address that cannot be read or without `sentry-sdk`."""
+        self._sentry = Sentry(dsn, environment or self._environment, release or self.settings.release)
 
     def capture_exception(self, error: BaseException) -> None:
-        """Record `error` with the request it happened in; never raises."""
-        context = current()
-        request_id, path = (context.request_id, context.path) if context else ("", "")
-        message = describe(error)
+        """Record `error` with the request it happened in, once; one that callers are told about (AppError) is a warning line and no group."""
+        if isinstance(error, AppError):
+            log.warning("%s %s: %s%s", error.status, error.stable_code, error.detail, f" ({describe(error.__cause__)})" if error.__cause__ else "")
+        elif self._take(error, "error", describe(error)):
+            log.error("unexpected %s", type(error).__name__, exc_info=error)
+
+    def capture_message(self, text: str, level: str = "error") -> None:
+        """Record a message like an error, grouped by its words without numbers, ids and quoted texts."""
+        number = logging.getLevelNamesMapping().get(str(level).upper(), logging.ERROR)
+        self._take(None, logging.getLevelName(number).lower(), str(text))
+        log.log(number, "%s", text)
+
+    def look(self) -> CheckResult:
+        """Warn when errors could not be kept or sent since the last look."""
+        lost = self.dropped + (self._sentry.lost if self._sentry else 0)
+        fresh, self._told = lost - self._told, lost
+        return CheckResult("warn" if fresh else "pass", lost, "errors", f"{fresh} errors could not be kept or sent" if fresh else None)
+
+    def now(self) -> str:
+        """Return the time as it is kept."""
+        return self._clock.now().isoformat()
+
+    def flush(self) -> None:
+        """Fold what was captured into the groups."""
         with self._lock:
+            batch = [self._queue.popleft() for _ in range(len(self._queue))]
+            found: dict[str, dict[str, Any]] = {}
+            for seen in batch:
+                kept = group(seen, in_app)
+                found[kept["id"]] = kept = merged(found[kept["id"]], kept) if kept["id"] in found else kept
+                if self._sentry is not None and kept["count"] <= SENT_PER_GROUP:
+                    self._sentry.send(kept["id"], finished(seen))
+            for kept in found.values():
+                kept["sample"] = finished(kept["sample"])
+            oldest = self._clock.now() - timedelta(days=self.settings.keep_days)
+            back = self.groups.add(found.values(), oldest.isoformat()) if batch else []
+        self.dropped += len(batch) if back is None else 0
+        for kept in back or []:
+            log.warning("the error %s (%s in %s) was resolved and is back", kept["id"], kept["kind"], kept["culprit"])
+
+    def close(self) -> None:
+        """Fold what is left and give Sentry a last, bounded time."""
+        self.flush()
+        if self._sentry is not None:
+            self._sentry.close()
+
+    def _take(self, error: BaseException | None, level: str, text: str) -> bool:
+        """Queue what was seen; tell whether this error is new to this request."""
+        try:
+            context = current()
+            key = context.request_id if context is not None else threading.get_ident()
+            if error is not None and error.__dict__.get(_MARK) == key:
+                return False
+            causes, frames = [{"kind": "Message", "message": text[:MESSAGE_CHARS]}], traceback.walk_stack(sys._getframe(2))
+            if error is not None:
+                error.__dict__[_MARK] = key
+                causes, frames = chain(error), traceback.walk_tb(error.__traceback__)
+            else:
+                frames = reversed([*islice(frames, INNER_FRAMES)])
             self.total += 1
-            self._recent.append(CapturedError(self._clock.now(), type(error).__name__, message, request_id, path))
+            self.dropped += len(self._queue) == QUEUE
+            of_app = {"release": self.settings.release, "environment": self._environment}
+            more: dict[str, Any] = {"at": self.now(), "level": level, "raised": error is not None, "breadcrumbs": self.crumbs.of(key), **of_app}
+            self._queue.append(noted(causes, steps(frames), with_email=self.settings.send_email, **more))
+        except Exception:  # noqa: BLE001 - border: observer hook
+            self.dropped += 1
+        return True
+
+
+def _forget(tracker: "weakref.ref[ErrorTracker]") -> None:
+    """Leave what waits to the parent of a fork."""
+    itself = tracker()
+    if itself is not None:
+        itself._queue, itself._lock = deque(maxlen=QUEUE), threading.Lock()
+
+
+def capture_exception(error: BaseException | None = None) -> None:
+    """Record `error`, or the one being handled, with the platform at hand; without a platform it is only logged. Never raises."""
+    error, tracker = error if error is not None else sys.exception(), service_at_hand("errors", ErrorTracker)
+    if error is not None and tracker is not None:
+        tracker.capture_exception(error)
+    elif error is not None:
         log.error("unexpected %s", type(error).__name__, exc_info=error)
 
-    def recent(self) -> list[CapturedError]:
-        """Return the latest captured exceptions, newest first."""
-        with self._lock:
-            return list(reversed(self._recent))
+
+def capture_message(text: str, level: str = "error") -> None:
+    """Record a message with the platform at hand; without a platform it is only logged. Never raises."""
+    tracker = service_at_hand("errors", ErrorTracker) or ErrorTracker()
+    tracker.capture_message(text, level)
+
+
+def init_sentry(dsn: str, environment: str = "", release: str = "") -> None:
+    """Let the platform at hand send errors to Sentry; nothing happens without a DSN. Raise SettingsError when there is no platform yet."""
+    tracker = service_at_hand("errors", ErrorTracker)
+    if dsn and tracker is None:
+        raise SettingsError("init_sentry needs a running platform: call integrate(app) first, or give integrate(app, sentry={'dsn': …})")
+    if dsn and tracker is not None:
+        tracker.init_sentry(dsn, environment, release)

@@ -5,11 +5,9 @@ import json
 import msgspec
 import pytest
 
-from rakiza._kernel import RequestContext, use_context
 from rakiza.errors import (
     AppError,
     ConflictError,
-    ErrorTracker,
     ForbiddenError,
     NotFoundError,
     RateLimitError,
@@ -73,14 +71,3 @@ def test_what_is_no_json_is_a_bad_request() -> None:
     with pytest.raises(msgspec.DecodeError) as caught:
         msgspec.json.decode(b"{", type=Order)
     assert from_validation(caught.value).status == 400
-
-
-def test_the_latest_are_kept_with_their_request(caplog: pytest.LogCaptureFixture) -> None:
-    tracker = ErrorTracker(keep=3)
-    with use_context(RequestContext("r1", "t1", "s1", path="/مشروع")):
-        for number in range(5):
-            tracker.capture_exception(ValueError(f"رقم {number}"))
-    assert tracker.total == 5
-    assert [error.message for error in tracker.recent()] == ["رقم 4", "رقم 3", "رقم 2"]
-    assert {(error.request_id, error.path, error.kind) for error in tracker.recent()} == {("r1", "/مشروع", "ValueError")}
-    assert sum("unexpected ValueError" in record.message for record in caplog.records) == 5
