@@ -16,10 +16,11 @@ _NAMES = (
     r"(?:pass(?:word|wd|phrase|code)?|pwd|secret|token|authorization|credential|(?:api|access|private)[_-]?key|session(?:[_-]?id)?|dsn|otp|csrf"
     r"|كلمة[ _](?:المرور|السر)|الرقم[ _]السري|رمز[ _](?:التحقق|الدخول))"
 )
+_VALUE = r"\"[^\"]*\"?|'[^']*'?|(?:(?:bearer|basic) +)?[^\s\"',;&)}\]]+"
 _SECRET_KEY = re.compile(_NAMES + "|cookie", re.IGNORECASE)
 _SECRETS = (
     (re.compile(r"(?i)(cookie[\"']?\s*[:=]\s*)[^\n]+"), rf"\1{HIDDEN}"),
-    (re.compile(rf"(?i)({_NAMES}[\w-]{{0,20}}[\"']?\s*[:=]>?\s*)(?!\[red)(?:\"[^\"]*\"?|'[^']*'?|(?:(?:bearer|basic) +)?[^\s\"',;&)}}\]]+)"), rf"\1{HIDDEN}"),
+    (re.compile(rf"(?i)({_NAMES}[\w-]{{0,20}}[\"']?\s*(?:=>|[:=])\s*)(?!>|\[red)(?:{_VALUE})"), rf"\1{HIDDEN}"),
     (re.compile(r"(?i)(bearer\s+)[\w.~+/=-]{6,}"), rf"\1{HIDDEN}"),
     (re.compile(r"\beyJ[\w-]{6,}\.[\w.-]*"), HIDDEN),
     (re.compile(r"(://)[^\s/@]+@"), rf"\1{HIDDEN}@"),
