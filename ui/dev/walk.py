@@ -49,7 +49,7 @@ def look(page: Page, name: str, folder: Path | None) -> None:
         page.screenshot(path=str(folder / f"{name}.png"))
     size = page.viewport_size
     if size["width"] < 700:
-        page.set_viewport_size({"width": size["width"], "height": 2600})  # else the fixed bar covers what only needs scrolling
+        page.set_viewport_size({"width": size["width"], "height": max(2600, page.evaluate("document.documentElement.scrollHeight"))})  # else the fixed bar covers what only needs scrolling
     axe(page, name)
     page.set_viewport_size(size)
 

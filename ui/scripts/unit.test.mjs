@@ -11,6 +11,8 @@ async function load(path) {
 }
 const { parseNumber, plain } = await load('lib/numbers.ts');
 const { Layout } = await load('erp/boq/layout.ts');
+const { judge } = await load('console/overview/verdict.ts');
+const { sorted } = await load('console/requests/table.ts');
 const read = (text, limits = { decimals: 6 }) => Object.values(parseNumber(text, limits))[0];
 
 test('numbers are read as people type them', () => {
@@ -64,4 +66,24 @@ test('text has a contrast of 4.5 on every ground in both themes', () => {
   for (const text of ['ink', 'muted', 'accent', 'ok', 'warn', 'bad', 'info']) for (const ground of ['bg', 'surface', 'raised', 'sunken']) pairs.push([text, ground]);
   pairs.push(['ink', 'accent-soft'], ['muted', 'accent-soft'], ['accent', 'accent-soft']);
   for (const [text, ground] of pairs) for (const theme of [0, 1]) assert.ok(contrast(tokens[text][theme], tokens[ground][theme]) >= 4.5, `${text} on ${ground}, theme ${theme}: ${contrast(tokens[text][theme], tokens[ground][theme]).toFixed(2)}`);
+});
+
+test('the overview says the worst first, and since when', () => {
+  const alert = (level, since) => ({ name: 'cpu', metric: 'cpu', level, value: 1, threshold: 1, since, message_en: 'x', message_ar: 'س' });
+  const runtime = { started_at: '2026-11-01T08:00:00+03:00' };
+  assert.deepEqual(judge({}), { tone: 'ok', since: null, reasons: [] });
+  assert.equal(judge({ runtime, alerts: { active: [], recent: [{ ...alert('warning', '2026-11-02T07:00:00Z'), ended: '2026-11-02T08:00:00Z' }] } }).since, '2026-11-02T08:00:00Z');
+  const check = (status, required) => [{ status, required, time: '' }];
+  const seen = judge({ runtime, alerts: { active: [alert('warning', '2026-11-03T08:00:00+03:00'), alert('warning', '2026-11-03T06:00:00Z')], recent: [] }, health: { status: 'fail', checks: { قاعدة: check('fail', true), redis: check('fail', false), disk: check('pass', true) } } });
+  assert.deepEqual([seen.tone, seen.since, seen.reasons.length], ['bad', '2026-11-03T08:00:00+03:00', 4]);
+  assert.deepEqual([seen.reasons[0].kind, seen.reasons[0].name], ['check', 'قاعدة']);
+  assert.equal(judge({ host: { status: 'critical', warnings: ['القرص ممتلئ'] }, errors: { counts: { regressed: 2 } } }).tone, 'bad');
+  assert.equal(judge({ errors: { counts: { open: 9, regressed: 0 } } }).tone, 'ok');
+  assert.equal(judge({ health: { status: 'pass', draining: true, checks: {} } }).tone, 'bad');
+});
+
+test('rows are sorted by number or by word, both ways', () => {
+  const rows = [{ route: 'ب', count: 9 }, { route: 'أ', count: 10 }, { route: 'ت', count: 2 }];
+  const by = (sort) => sorted(rows, sort).map((row) => row.count);
+  assert.deepEqual([by('-count'), by('count'), by('route'), by('-route')], [[10, 9, 2], [2, 9, 10], [10, 9, 2], [2, 9, 10]]);
 });
