@@ -1,21 +1,17 @@
 """The ERP as a person meets it: the real server, the built interface, Chromium; in both languages and themes, wide and on a phone."""
 
-import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from decimal import Decimal
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 import bills
+from browsing import assert_fits, opened, settle
 from servers import Child, free_port
 
-AXE = Path(__file__).parents[2] / "ui/node_modules/axe-core/axe.min.js"
-RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--no-first-run"]
 SERVE = "import sys; from noufal.cli import main; sys.argv = ['noufal', *sys.argv[1:]]; main()"
 CREATE = "body => fetch('/api/projects', {method: 'POST', headers: {'content-type': 'application/json'}, body: JSON.stringify(body)}).then(r => r.ok)"
 XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
@@ -35,30 +31,6 @@ def site(python_process: Callable[..., Child], database_url: str, tmp_path: Path
     child = python_process(SERVE, "serve", "--demo", "--port", str(port), env=env, cwd=tmp_path)
     line = child.wait_for("sign in once with this link")
     return Site(child, f"http://127.0.0.1:{port}", line.partition("link: ")[2])
-
-
-@pytest.fixture(scope="module")
-def browser(chromium: str) -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        yield launched
-        launched.close()
-
-
-def opened(browser: Browser, faults: list[str], *, lang: str = "ar", theme: str = "light", width: int = 1440, state: Any = None) -> BrowserContext:
-    """Return a fresh browser profile; what its pages report as errors is added to `faults`."""
-    size = {"width": width, "height": 900 if width > 700 else 844}
-    context = browser.new_context(viewport=size, locale="ar" if lang == "ar" else "en-GB", has_touch=width < 700, storage_state=state)
-    context.set_default_timeout(15_000)
-    context.add_init_script(f"try {{ localStorage.setItem('noufal', JSON.stringify({{lang: '{lang}', theme: '{theme}'}})) }} catch {{}}")
-    context.on("weberror", lambda error: faults.append(str(error.error)))
-    context.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
-    return context
-
-
-def settle(page: Page) -> None:
-    page.wait_for_load_state("networkidle")
-    page.evaluate("document.fonts.ready")
 
 
 def sign_in(page: Page, link: str) -> None:
@@ -118,7 +90,6 @@ def test_every_page_is_accessible_and_fits_in_both_languages_and_themes(site: Si
     sign_in(first.new_page(), site.link)
     state = first.storage_state()
     first.close()
-    axe = AXE.read_text(encoding="utf-8")
     for lang, theme, width in product(("ar", "en"), ("light", "dark"), (1440, 390)):
         context = opened(browser, faults, lang=lang, theme=theme, width=width, state=state)
         page = context.new_page()
@@ -127,16 +98,7 @@ def test_every_page_is_accessible_and_fits_in_both_languages_and_themes(site: Si
             page.goto(site.address + path)
             settle(page)
             page.locator("main h1").first.wait_for()
-            where = f"{path} {lang} {theme} {width}"
-            assert page.evaluate("document.documentElement.dir") == ("rtl" if lang == "ar" else "ltr"), where
-            assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth"), f"{where} scrolls sideways"
-            if width < 700:
-                # The bar at the bottom covers whatever is under it until one scrolls; axe would call that too small a target.
-                page.set_viewport_size({"width": width, "height": 2600})
-            page.evaluate(axe)
-            found = page.evaluate(f"axe.run(document, {{runOnly: {json.dumps(RULES)}}})")
-            broken = [f"{one['id']}: {one['nodes'][0]['html'][:120]} {one['nodes'][0]['failureSummary']}" for one in found["violations"]]
-            assert broken == [], where
+            assert_fits(page, f"{path} {lang} {theme} {width}", lang, width)
         context.close()
     assert faults == []
 

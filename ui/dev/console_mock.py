@@ -249,4 +249,6 @@ class Handler(erp.Handler):
 
 
 if __name__ == "__main__":
-    erp.Server(("127.0.0.1", int(sys.argv[1]) if len(sys.argv) > 1 else 8101), Handler).serve_forever()
+    server = erp.Server(("127.0.0.1", int(sys.argv[1]) if len(sys.argv) > 1 else 8101), Handler)
+    print(f"the mock serves http://127.0.0.1:{server.server_port}/console/", flush=True)
+    server.serve_forever()

@@ -1,0 +1,133 @@
+"""The console on the real server: who comes in, what he sees first, the ways between it and the ERP."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page
+
+from browsing import assert_fits, opened, settle
+from servers import Child, free_port
+
+RUN = "import sys; from noufal.cli import main; sys.argv = ['noufal', *sys.argv[1:]]; main()"
+
+
+class Site:
+    """A running ERP with its console, and the one-time link of its administrator."""
+
+    def __init__(self, start: Callable[..., Child], home: Path, **settings: str) -> None:
+        self.env = {"NOUFAL_HOME": str(home), **settings}
+        self._start = start
+        port = free_port()
+        child = start(RUN, "serve", "--demo", "--port", str(port), env=self.env, cwd=home)
+        self.token = child.wait_for("sign in once with this link").partition("#token=")[2]
+        self.address = f"http://127.0.0.1:{port}"
+
+    def link_for(self, email: str, role: str) -> str:
+        """Create a user and return the token of his one-time link."""
+        child = self._start(RUN, "user", "create", email, "--role", role, env=self.env, cwd=Path(self.env["NOUFAL_HOME"]))
+        return child.wait_for("one-time sign-in").partition("#token=")[2]
+
+
+@pytest.fixture
+def site(python_process: Callable[..., Child], tmp_path: Path) -> Site:
+    return Site(python_process, tmp_path)
+
+
+def enter(page: Page, site: Site, token: str) -> None:
+    page.goto(f"{site.address}/console/sign-in#token={token}")
+    page.wait_for_url("**/console/")
+    settle(page)
+
+
+def serious(faults: list[str]) -> list[str]:
+    """Return the faults without the browser's own lines on rooms that are not built yet: the page asks once and leaves them out."""
+    return [fault for fault in faults if "Failed to load resource: the server responded with a status of 404" not in fault]
+
+
+def test_an_operator_sees_first_how_the_system_is(site: Site, browser: Browser) -> None:
+    faults: list[str] = []
+    context = opened(browser, faults)
+    page = context.new_page()
+    enter(page, site, site.token)
+    assert "token" not in page.url
+    verdict = page.locator("main section").first
+    assert re.search("النظام بخير|يحتاج نظرك|عطل", verdict.inner_text())
+    page.locator("nav a[href='/console/health']").first.click()
+    page.locator("main table").wait_for()
+    assert "database" in page.locator("main table").inner_text()
+    assert "قاعدة البيانات" in page.locator("main table").inner_text()
+    for path in ("", "health", "requests"):
+        page.goto(f"{site.address}/console/{path}")
+        settle(page)
+        page.locator("main h1").first.wait_for()
+        assert_fits(page, path, "ar", 1440)
+    context.close()
+    assert serious(faults) == []
+
+
+def test_the_erp_and_the_console_lead_to_each_other(site: Site, browser: Browser) -> None:
+    faults: list[str] = []
+    context = opened(browser, faults)
+    page = context.new_page()
+    page.goto(f"{site.address}/sign-in#token={site.token}")
+    page.wait_for_url("**/projects*")
+    page.locator("nav a[href='/console/']").click()
+    page.wait_for_url("**/console/")
+    page.locator("nav a[href='/']").click()
+    page.wait_for_url("**/projects")
+    context.close()
+    assert serious(faults) == []
+
+
+def test_a_member_is_told_that_the_console_is_not_his(site: Site, browser: Browser) -> None:
+    faults: list[str] = []
+    context = opened(browser, faults)
+    page = context.new_page()
+    page.goto(f"{site.address}/console/sign-in#token={site.link_for('عضو@example.com', 'member')}")
+    page.get_by_role("heading", name="لا صلاحية لك هنا").nth(1).wait_for()
+    assert "عضو@example.com" in page.locator("main").inner_text()
+    assert_fits(page, "no access", "ar", 1440)
+    page.get_by_role("button", name="تسجيل الخروج").click()
+    page.wait_for_url("**/console/sign-in")
+    context.close()
+    assert serious(faults) == []
+
+
+def test_without_a_session_every_page_asks_to_sign_in_and_returns(site: Site, browser: Browser) -> None:
+    context = opened(browser, [])
+    page = context.new_page()
+    page.goto(f"{site.address}/console/requests?tab=statements")
+    page.wait_for_url("**/console/sign-in?next=*")
+    page.goto(f"{page.url}#token={site.token}")
+    page.wait_for_url("**/console/requests?tab=statements")
+    context.close()
+
+
+def test_in_development_this_machine_reads_without_signing_in(python_process: Callable[..., Child], tmp_path: Path, browser: Browser) -> None:
+    site = Site(python_process, tmp_path, APP_ENV="development")
+    faults: list[str] = []
+    context = opened(browser, faults, lang="en", theme="dark")
+    page = context.new_page()
+    page.goto(f"{site.address}/console/")
+    page.locator("main section").first.wait_for()
+    page.get_by_role("button", name="User menu").click()
+    page.get_by_role("menuitem", name="Sign in").click()
+    page.wait_for_url("**/console/sign-in")
+    context.close()
+    assert serious(faults) == []
+
+
+def test_the_pages_keep_to_the_strict_policy(site: Site, browser: Browser) -> None:
+    faults: list[str] = []
+    context = opened(browser, faults)
+    context.add_init_script("document.addEventListener('securitypolicyviolation', e => (window.refused ??= []).push(e.violatedDirective))")
+    page = context.new_page()
+    enter(page, site, site.token)
+    answer = page.evaluate("fetch('/console/').then(r => r.headers.get('content-security-policy'))")
+    assert "require-trusted-types-for 'script'" in answer
+    assert "unsafe" not in answer
+    assert json.dumps(page.evaluate("window.refused ?? []")) == "[]"
+    context.close()
