@@ -12,6 +12,19 @@ from browsing import assert_fits, opened, settle
 from servers import Child, free_port
 
 RUN = "import sys; from noufal.cli import main; sys.argv = ['noufal', *sys.argv[1:]]; main()"
+HOST = """
+import sys
+from socketserver import ThreadingMixIn
+from wsgiref.simple_server import WSGIServer, make_server
+from flask import Flask
+from rakiza import integrate
+app = Flask('host')
+app.add_url_rule('/console/', 'console', lambda: 'لوحة المضيف')
+integrate(app, {'hub': {'home': sys.argv[2], 'environment': 'development'}})
+server = make_server('127.0.0.1', int(sys.argv[1]), app, type('Server', (ThreadingMixIn, WSGIServer), {'daemon_threads': True}))
+print('the host serves', flush=True)
+server.serve_forever()
+"""
 
 
 class Site:
@@ -131,3 +144,21 @@ def test_the_pages_keep_to_the_strict_policy(site: Site, browser: Browser) -> No
     assert "unsafe" not in answer
     assert json.dumps(page.evaluate("window.refused ?? []")) == "[]"
     context.close()
+
+
+def test_a_host_with_its_own_console_shows_ours_elsewhere(python_process: Callable[..., Child], tmp_path: Path, browser: Browser) -> None:
+    port = free_port()
+    child = python_process(HOST, str(port), str(tmp_path), env={"APP_ENV": "development"}, cwd=tmp_path)
+    child.wait_for("the host serves")
+    faults: list[str] = []
+    context = opened(browser, faults)
+    page = context.new_page()
+    page.goto(f"http://127.0.0.1:{port}/console/")
+    assert page.locator("body").inner_text() == "لوحة المضيف"
+    page.goto(f"http://127.0.0.1:{port}/_rakiza/console/")
+    page.locator("main section").first.wait_for()
+    page.locator("nav a[href='/_rakiza/console/health']").first.click()
+    page.locator("main table").wait_for()
+    assert page.url.endswith("/_rakiza/console/health")
+    context.close()
+    assert serious(faults) == []

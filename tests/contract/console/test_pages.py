@@ -9,7 +9,7 @@ import pytest
 from fastapi import FastAPI
 from flask import Flask
 
-from rakiza import Platform, hub, integrate
+from rakiza import Platform, integrate
 from rakiza.console import Console, ConsoleSettings
 from rakiza.console import service as console_service
 
@@ -45,7 +45,6 @@ def app(request: pytest.FixtureRequest) -> object:
 
 @pytest.fixture
 def start(built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Get]]:
-    monkeypatch.setattr(hub, "ROOMS", (*(room for room in hub.ROOMS if room != "console"), "console"))
     monkeypatch.setattr(Console.__init__, "__defaults__", (None, built))
     running: list[Platform] = []
 
