@@ -283,6 +283,9 @@ class _Builder:
         """Fill in what a line leaves out: a lump sum's quantity, a price that total ÷ quantity gives; report a rate without quantity."""
         use = self.rows_as
         if price is None and stated:
+            if stated < 0:
+                self._error("negative_number", index, use.amount, "amount", value=stated)
+                return quantity, 0
             counted = quantity or QUANTITY_SCALE
             derived = stated * _EXACT / counted
             if derived != derived.to_integral_value():

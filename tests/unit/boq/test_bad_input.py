@@ -35,6 +35,7 @@ def only_error(*rows: list[object]) -> Finding:
         (["2", "ردم", "م³", 10, "١٬٥"], "ambiguous_number", "E", "1.5", "بنقطة للكسور"),
         (["2", "خصم", "م³", -10, 45], "negative_number", "D", "negative (-10)", "سالبة"),
         (["2", "خصم", "م³", 10, "(45)"], "negative_number", "E", "negative", "سالبة"),
+        (["2", "خصم", None, None, None, -1], "negative_number", "F", "Total is negative (-1", "سالب"),
         (["2", "ردم", "م³", 1.5e9, 1], "number_too_large", "D", "too large", "أكبر من المعقول"),
         (["2", "ردم", "م³", 1e9, 1001], "number_too_large", "F", "too large", "أكبر من المعقول"),
         (["2", "ردم", "م³", 1, 2e12], "number_too_large", "E", "2000000000000", "أكبر من المعقول"),
