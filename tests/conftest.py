@@ -5,9 +5,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
+import hypothesis
 import pytest
 
 import servers
+
+# A timing is never asserted, not even by a library: the machine may be busy.
+hypothesis.settings.register_profile("house", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("house")
 
 RUN = pytest.StashKey[servers.Run]()
 OWN_SETTINGS = ("RAKIZA_", "NOUFAL_", "MONITORING_", "REDIS_", "LOG_", "BACKUP_", "OTEL_")

@@ -92,15 +92,8 @@ def _integrated(make: Callable[[], App]) -> App:
 
 def _count_spans(platform: Platform) -> None:
     """Count finished spans in a metric of their own, as the peers' exporters do; never while anything is measured."""
-    from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
-
     finished = platform.metrics.counter("spans_exported", "Spans handed to the exporter")
-
-    class Counting(SpanProcessor):
-        def on_end(self, span: ReadableSpan) -> None:
-            finished.inc()
-
-    platform.tracer.tracing.provider.add_span_processor(Counting())
+    platform.tracer.outlets.append(lambda traces: finished.inc(sum(len(records) for _, records in traces)))
 
 
 def integrated_starlette() -> Starlette:

@@ -15,6 +15,8 @@ from typing import Any, Literal, TypeVar, cast
 
 import sqlalchemy as sa
 
+from rakiza.telemetry import observed
+
 from ._backends import Backend, Session
 from ._compiled import Compiled
 from .errors import RolledBackError, StoreConflictError, StoreError
@@ -80,7 +82,7 @@ class Transaction:
     def _cursor(self, query: Compiled, parameters: dict[str, object]) -> Any:
         session = self._own()
         try:
-            return session.driver.execute(query.sql, query.bind(parameters))
+            return observed(self._store.dialect, query.sql, session.driver.execute, query.sql, query.bind(parameters))
         except self._store.driver_error as error:
             raise self._store.wrap(error, query, session) from error
 
@@ -243,7 +245,10 @@ class Store:
         try:
             if tx._failed is not None:
                 raise RolledBackError(f"undone, because a block inside failed and its error was swallowed: {tx._failed!r}") from tx._failed
-            self._backend.commit(tx._session)
+            if tx.writing:
+                observed(self.dialect, "COMMIT", self._backend.commit, tx._session)
+            else:
+                self._backend.commit(tx._session)
         except BaseException:
             self._undo(tx)
             raise

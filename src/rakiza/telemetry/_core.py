@@ -1,11 +1,20 @@
-"""W3C trace context and metric labels, without I/O."""
+"""W3C trace context, names of what is traced and metric labels, without I/O."""
 
 import re
-from typing import NamedTuple, Protocol
+from functools import lru_cache
+from typing import NamedTuple
 
 _TRACEPARENT = re.compile(rb"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?", re.DOTALL)
 MAX_TRACEPARENT_BYTES = 256
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+MAX_TEXT = 1_024
+"""Characters of a name, a value or a statement that are looked at and shown."""
+MAX_STATEMENTS_KNOWN = 1_024
+_VALUES = re.compile(r"'(?:[^']|'')*'|'.*|--[^\n]*|/\*.*?(?:\*/|$)|(?<![\w$:%])\d+(?:\.\d+)?(?!\w)", re.DOTALL)
+_LISTS = re.compile(r"\(\s*(\?|%s|%\(\w+\)s|:\w+|\$\d+)(?:\s*,\s*(?:\?|%s|%\(\w+\)s|:\w+|\$\d+))+\s*\)")
+_SECRETS = re.compile(r"(?<=//)[^/?#]*@|[?#].*$", re.DOTALL)
+_SPACES = re.compile(r"\s+")
+_TABLE = re.compile(r"\b(?:from|into|update|join)\s+[\"`\[]?([\w.]+)", re.IGNORECASE)
 
 
 class Parent(NamedTuple):
@@ -14,18 +23,6 @@ class Parent(NamedTuple):
     trace_id: str
     span_id: str
     sampled: bool
-
-
-class OpenSpan(Protocol):
-    """Be a span that was opened for a request."""
-
-    def detach(self) -> None:
-        """Stop being the current span."""
-        ...
-
-    def finish(self, status: int, route: str, error: BaseException | None) -> None:
-        """Close the span with the answer's status, the route template and the exception nobody foresaw."""
-        ...
 
 
 def parse_traceparent(header: bytes) -> Parent | None:
@@ -42,3 +39,23 @@ def parse_traceparent(header: bytes) -> Parent | None:
 def method_label(method: str) -> str:
     """Return the method, or `OTHER` for one that only a client's imagination bounds."""
     return method if method in METHODS else "OTHER"
+
+
+@lru_cache(MAX_STATEMENTS_KNOWN)
+def shown_statement(sql: str) -> tuple[str, str]:
+    """Return a short name for a statement and its text as it may be shown: bounded, in one line, without values, lists of parameters as one."""
+    text = _SPACES.sub(" ", _VALUES.sub(lambda found: " " if found[0][0] in "-/" else "?", sql[:MAX_TEXT])).strip()
+    text = _LISTS.sub(r"(\1, …)", text) + ("…" if len(sql) > MAX_TEXT else "")
+    verb = text.partition(" ")[0].upper()[:20]
+    table = _TABLE.search(text)
+    return bounded(f"{verb} {table[1]}" if table else verb), bounded(text)
+
+
+def shown_url(url: str) -> str:
+    """Return an address without user, password, query and fragment: secrets stand there."""
+    return bounded(_SECRETS.sub("", url))
+
+
+def bounded(text: str) -> str:
+    """Return text that can be stored: at most 1,024 characters, no half of a surrogate pair."""
+    return text[:MAX_TEXT] if text.isascii() else text[:MAX_TEXT].encode("utf-8", "replace").decode()

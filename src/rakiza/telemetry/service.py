@@ -1,114 +1,163 @@
-"""Trace decision, server spans and the metrics of the request pass."""
+"""Trace decision, spans and metrics of the request pass; what user code asks for."""
 
-import platform
-import threading
-from typing import TYPE_CHECKING
+import logging
+from collections.abc import Callable
+from time import perf_counter
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.gc_collector import GCCollector
-from prometheus_client.platform_collector import PlatformCollector
-from prometheus_client.process_collector import ProcessCollector
+from opentelemetry import trace
+from opentelemetry.trace import NoOpTracerProvider, ProxyTracerProvider, SpanKind, StatusCode
 
-from rakiza._kernel import RequestContext
+from rakiza._kernel import Gcra, RequestContext, current, service_at_hand
 from rakiza._kernel.ids import sample, span_id, trace_id
 
-from ._core import OpenSpan, method_label, parse_traceparent
+from ._core import bounded, parse_traceparent, shown_statement
+from ._metrics import LoopWatch, Metrics, RequestDurations
+from ._slow import Slow
+from ._spans import LightProvider, LightSpan, Plain, Recorder, Trace
 from .settings import TelemetrySettings
 
-if TYPE_CHECKING:
-    from ._tracing import Tracing
-
-MAX_SERIES = 4_096
-BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-
-
-class Metrics:
-    """Register and render metrics in the Prometheus text format."""
-
-    content_type = b"text/plain; version=0.0.4; charset=utf-8"
-
-    def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        GCCollector(self.registry)
-        PlatformCollector(self.registry)
-        if platform.system() == "Linux":
-            ProcessCollector(registry=self.registry)
-
-    def counter(self, name: str, description: str, labels: tuple[str, ...] = ()) -> Counter:
-        """Return a new counter; raise ValueError for a name in use."""
-        return Counter(name, description, labels, registry=self.registry)
-
-    def gauge(self, name: str, description: str, labels: tuple[str, ...] = ()) -> Gauge:
-        """Return a new gauge; raise ValueError for a name in use."""
-        return Gauge(name, description, labels, registry=self.registry)
-
-    def histogram(self, name: str, description: str, labels: tuple[str, ...] = (), buckets: tuple[float, ...] = BUCKETS) -> Histogram:
-        """Return a new histogram; raise ValueError for a name in use."""
-        return Histogram(name, description, labels, buckets=buckets, registry=self.registry)
-
-    def render(self) -> bytes:
-        """Return every metric in the text format 0.0.4."""
-        return generate_latest(self.registry)
+OWN_ROUTES = "/_rakiza/"
+"""Pages of the console that wait for news are not slow."""
+SLOW_LINES_A_MINUTE = 30
+sql_log = logging.getLogger("rakiza.sql")
 
 
 class Telemetry:
-    """Decide what is traced, open server spans and observe requests."""
+    """Decide what is traced, keep what was slow or failed, and measure requests."""
 
     def __init__(self, app_name: str, settings: TelemetrySettings | None = None) -> None:
-        self.settings = settings or TelemetrySettings()
-        self.service_name = self.settings.service_name or app_name
+        self.settings = settings = settings or TelemetrySettings()
+        self.service_name = settings.service_name or app_name
         self.metrics = Metrics()
+        self.slow = Slow()
         self.in_flight = 0
-        self._ratio = self.settings.sample_ratio
-        self._tracing: Tracing | None = None
-        self._lock = threading.Lock()
-        self._duration = self.metrics.histogram("http_request_duration_seconds", "Time until the answer was sent", ("method", "route", "status"))
-        self._series: dict[tuple[str, str, int], Histogram] = {}
-        self.metrics.gauge("http_requests_in_flight", "Requests being answered").set_function(lambda: self.in_flight)
+        self.enabled = not settings.disabled and settings.sampler != "always_off"
+        self.recorder = Recorder(settings.ratio)
+        self.provider: trace.TracerProvider = LightProvider(lambda: self.recorder) if self.enabled else NoOpTracerProvider()
+        self.outlets: list[Callable[[list[Trace]], object]] = []
+        """Who is given the kept traces, once a second."""
+        self._ratio = settings.ratio
+        self._follows = settings.sampler.startswith("parentbased") and self.enabled
+        self._slow_seconds = settings.slow_seconds
+        self._requests = RequestDurations()
+        self._series = self._requests.series
+        self._loop = LoopWatch()
+        self.watch_loop, self.stop_watching, self.request_totals = self._loop.watch, self._loop.stop, self._requests.totals
+        self._lines = Gcra(SLOW_LINES_A_MINUTE, 60.0)
+        metrics = self.metrics
+        metrics.registry.register(self._requests)
+        metrics.watch("http_requests_in_flight", "Requests being answered", lambda: self.in_flight)
+        metrics.watch("trace_spans_kept", "Spans of requests that were sampled, slow or failed", lambda: self.recorder.kept)
+        metrics.watch("trace_spans_dropped", "Spans that found no room to wait in", lambda: self.recorder.dropped)
+        metrics.watch("event_loop_lag_seconds", "Longest delay of the event loop of late", lambda: self.loop_lag_seconds or 0.0)
 
-    def begin(self, method: str, path: str, client: str, traceparent: bytes | None, *, trusted: bool) -> tuple[RequestContext, str | None]:
-        """Return the context of a new request, the trace decision made, and the id of its parent span, if any.
+    # -- the request pass
+
+    def begin(self, method: str, path: str, client: str, traceparent: bytes | None, *, trusted: bool) -> RequestContext:
+        """Return the context of a new request, the trace decision made.
 
         The parent's `sampled` flag counts only when it comes through a trusted proxy; else anyone could force a span on every request.
         """
         request_id = trace_id()
         parent = parse_traceparent(traceparent) if traceparent is not None else None
         if parent is None:
-            return RequestContext(
-                request_id, request_id, span_id(), sampled=sample(self._ratio), client=client, method=method, path=path
-            ), None
-        sampled = parent.sampled if trusted else sample(self._ratio)
+            return RequestContext(request_id, request_id, span_id(), sampled=sample(self._ratio), client=client, method=method, path=path)
+        sampled = parent.sampled if trusted and self._follows else sample(self._ratio)
         context = RequestContext(request_id, parent.trace_id, span_id(), sampled=sampled, client=client, method=method, path=path)
-        return context, parent.span_id
+        context.parent_span_id = parent.span_id
+        return context
 
-    def span(self, context: RequestContext, scheme: str, parent_span_id: str | None) -> OpenSpan:
-        """Open the server span of a sampled request; the SDK is loaded at the first one."""
-        return self.tracing.start(context, scheme, parent_span_id)
+    def open(self, context: RequestContext) -> LightSpan:
+        """Open the server span of a sampled request and make it the current one; who opens it calls its `detach`."""
+        span = _server_span(context)
+        span.attach()
+        return span
 
-    @property
-    def tracing(self) -> "Tracing":
-        """Return the tracer, made at first use."""
-        if self._tracing is None:
-            with self._lock:
-                if self._tracing is None:
-                    from ._tracing import Tracing
-
-                    self._tracing = Tracing(self.service_name, self.settings.keep_spans)
-        return self._tracing
-
-    def observe(self, method: str, route: str, status: int, seconds: float) -> None:
-        """Count one answered request under its route template, never its raw path."""
-        key = (method, route, status)
+    def finish(  # noqa: PLR0917 - what is known of an answered request
+        self, context: RequestContext, span: LightSpan | None, route: str, status: int, seconds: float, error: BaseException | None, *, secure: bool
+    ) -> None:
+        """Count one answered request under its route template, never its raw path, and keep its trace when it was sampled, slow or failed."""
+        key = (context.method, route, status)
         series = self._series.get(key)
         if series is None:
-            series = self._new_series(key)
-        series.observe(seconds)
+            series = self._requests.new(key)
+        sampled = context.sampled
+        series.observe(seconds, context.trace_id if sampled else None)
+        failed = status >= 500 or error is not None
+        if slow := seconds >= self._slow_seconds and not route.startswith(OWN_ROUTES):
+            self.slow.add_request(context, route, seconds)
+        if context.spans is not None and len(context.spans) >= self.settings.repeated_statements:
+            self.slow.add_repeats(context, route, self.settings.repeated_statements)
+        if self.enabled and (sampled or slow or failed):
+            light = span if span is not None else _server_span(context)
+            light.name, light.ended = f"{context.method} {route}", perf_counter()
+            light.began = light.ended - seconds
+            self._describe(light, route, status, error, secure)
+            self.recorder.keep(context, light)
+        elif context.spans is not None:
+            self.recorder.forget(context)
 
-    def _new_series(self, key: tuple[str, str, int]) -> Histogram:
-        method, route, status = key
-        if len(self._series) >= MAX_SERIES:
-            route = "other"
-        series = self._duration.labels(method_label(method), route, str(status))
-        if len(self._series) < MAX_SERIES:
-            self._series[key] = series
-        return series
+    @staticmethod
+    def _describe(span: LightSpan, route: str, status: int, error: BaseException | None, secure: bool) -> None:
+        """Say what the server span was about (OpenTelemetry semantic conventions, "HTTP server")."""
+        context, ended, span.ended = span.holder, span.ended, 0.0
+        if error is not None:
+            span.record_exception(error)
+        if status >= 500 or error is not None:
+            span.status = StatusCode.ERROR
+        span.ended = ended
+        http: dict[str, Plain] = {"http.request.method": context.method, "http.route": bounded(route), "http.response.status_code": status}
+        url: dict[str, Plain] = {"url.path": bounded(context.path), "url.scheme": "https" if secure else "http"}
+        span.attributes |= {**http, **url, "client.address": context.client, "request.id": context.request_id}
+
+    # -- what rooms above and operators read
+
+    @property
+    def loop_lag_seconds(self) -> float | None:
+        """Return the longest delay of the event loop of late, which fades within seconds; none under WSGI."""
+        return self._loop.seconds
+
+    def flush(self) -> None:
+        """Hand the kept traces on."""
+        if traces := self.recorder.take():
+            for outlet in self.outlets:
+                outlet(traces)
+
+    def add_slow_statement(self, statement: str, seconds: float) -> None:
+        """List and log a statement when it was slower than the setting; at most 30 lines a minute."""
+        if seconds >= self.settings.slow_query_seconds:
+            context, (_, text) = current(), shown_statement(statement)
+            self.slow.add_statement(text, context, seconds)
+            if not self._lines.hit("sql", perf_counter()):
+                sql_log.warning("slow statement, %.0f ms: %s", seconds * 1000, text)
+
+
+def _server_span(context: RequestContext) -> LightSpan:
+    return LightSpan(context, (context.span_id, context.parent_span_id or ""), context.method, SpanKind.SERVER, "rakiza")
+
+
+def _recorder_at_hand() -> Recorder | None:
+    telemetry = service_at_hand("telemetry", Telemetry)
+    return telemetry.recorder if telemetry is not None and telemetry.enabled else None
+
+
+_AT_HAND = LightProvider(_recorder_at_hand)
+
+
+def get_tracer(name: str) -> trace.Tracer:
+    """Return a tracer whose spans belong to the request at hand, or to the platform started last."""
+    return _AT_HAND.get_tracer(name)
+
+
+def get_meter() -> Metrics:
+    """Return the metrics of the platform at hand; raise LookupError when none was started."""
+    telemetry = service_at_hand("telemetry", Telemetry)
+    if telemetry is None:
+        raise LookupError("no platform was started in this process: call integrate() and start it, or use platform.metrics")
+    return telemetry.metrics
+
+
+def serve_opentelemetry() -> None:
+    """Be the process's provider of tracers, so that `opentelemetry.trace.get_tracer` works; one that the application set stays."""
+    if isinstance(trace.get_tracer_provider(), ProxyTracerProvider):
+        trace.set_tracer_provider(_AT_HAND)

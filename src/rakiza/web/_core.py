@@ -26,7 +26,7 @@ from rakiza.errors import (
 from rakiza.health import Health
 from rakiza.logs import Logs
 from rakiza.security import COOKIE, JSON_CSP, base_headers, client_network, cross_site, is_local_host
-from rakiza.telemetry import OpenSpan, Telemetry
+from rakiza.telemetry import LightSpan, Telemetry
 
 from ._router import Match, Router
 from .settings import WebSettings
@@ -131,7 +131,7 @@ class Exchange:
         self.has_session = False
         self.quiet = False
         self.refusal: AppError | None = None
-        self.span: OpenSpan | None = None
+        self.span: LightSpan | None = None
 
 
 class PassCore:
@@ -176,7 +176,7 @@ class PassCore:
         settings, proxies = self.settings, self.settings.trusted_proxies
         client = client_address(peer, headers, proxies) if proxies else peer
         secure = scheme in {"https", "wss"} or (proxies > 0 and headers.get(b"x-forwarded-proto") == b"https")
-        context, parent = self.telemetry.begin(method, path, client, headers.get(b"traceparent"), trusted=proxies > 0)
+        context = self.telemetry.begin(method, path, client, headers.get(b"traceparent"), trusted=proxies > 0)
         context.expires_at = start + settings.request_timeout_seconds
         context.owner = self._ctx
         exchange = Exchange(context, start, secure=secure)
@@ -186,7 +186,7 @@ class PassCore:
         if exchange.refusal is None:
             exchange.refusal = self._refuse(exchange, method, headers)
         if context.sampled and not exchange.quiet:
-            exchange.span = self.telemetry.span(context, scheme, parent)
+            exchange.span = self.telemetry.open(context)
         self.telemetry.in_flight += 1
         return exchange
 
@@ -317,9 +317,7 @@ class PassCore:
             return
         seconds = self._now() - exchange.start
         label = context.route or route or UNMATCHED
-        if exchange.span is not None:
-            exchange.span.finish(exchange.status, label, exchange.error)
-        telemetry.observe(context.method, label, exchange.status, seconds)
+        telemetry.finish(context, exchange.span, label, exchange.status, seconds, exchange.error, secure=exchange.secure)
         self.logs.access(context, exchange.status, seconds, exchange.agent)
 
 

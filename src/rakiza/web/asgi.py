@@ -49,6 +49,7 @@ class AsgiPass:
         core = self.core
         if core.start is not None:
             await asyncio.to_thread(core.start)  # a server without lifespan: the first request starts the platform
+            core.telemetry.watch_loop(asyncio.get_running_loop())
         headers = joined_headers(scope["headers"])
         client = scope.get("client")
         peer = client[0] if client else ""
@@ -191,6 +192,7 @@ class AsgiPass:
         try:
             if self.core.start is not None:
                 await asyncio.to_thread(self.core.start)
+            self.core.telemetry.watch_loop(asyncio.get_running_loop())
         except Exception as error:
             log.exception("the platform did not start")
             await send({"type": "lifespan.startup.failed", "message": describe(error)})

@@ -10,6 +10,7 @@ from sqlalchemy import event
 
 from rakiza.store.errors import RolledBackError, StoreBusyError, StoreConflictError, StoreError, StoreUnavailableError
 from rakiza.store.settings import StoreSettings
+from rakiza.telemetry import trace_engine
 
 from . import Session, driver_error
 
@@ -31,15 +32,9 @@ class PostgresqlBackend:
     def __init__(self, url: sa.URL, settings: StoreSettings, application: str) -> None:
         self._settings = settings
         self.where = f"{url.host or url.query.get('host') or 'localhost'}:{url.port or 5432}/{url.database}"
-        self.engine = sa.create_engine(
-            url,
-            pool_size=settings.pool_size,
-            max_overflow=0,
-            pool_timeout=settings.pool_timeout_seconds,
-            pool_recycle=settings.pool_recycle_seconds,
-            pool_use_lifo=True,
-            connect_args={"connect_timeout": settings.connect_timeout_seconds, "application_name": application},
-        )
+        pool = {"pool_timeout": settings.pool_timeout_seconds, "pool_recycle": settings.pool_recycle_seconds, "pool_use_lifo": True}
+        options = {"connect_timeout": settings.connect_timeout_seconds, "application_name": application}
+        self.engine = trace_engine(sa.create_engine(url, pool_size=settings.pool_size, max_overflow=0, connect_args=options, **pool))
         self._reading = self.engine.execution_options(postgresql_readonly=True)
         event.listen(self.engine, "connect", self._prepare)
         event.listen(self.engine, "checkout", _drop_if_hung_up)

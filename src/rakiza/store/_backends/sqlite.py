@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from rakiza._kernel import SYSTEM_CLOCK
 from rakiza.store.errors import MigrationError, StoreBusyError, StoreError
 from rakiza.store.settings import StoreSettings
+from rakiza.telemetry import trace_engine
 
 from . import Session, driver_error
 
@@ -79,8 +80,8 @@ class SqliteBackend:
         if kind := network_file_system(path):
             log.warning("the database %s lies on a network file system (%s), which can lose or damage it: move it to a local disk", path, kind)
         # The pool of SQLAlchemy costs more than a keyed read; sessions keep their connection instead.
-        self._write_engine = sa.create_engine("sqlite://", creator=self.connect, poolclass=sa.NullPool)
-        self.engine = sa.create_engine("sqlite://", creator=lambda: self.connect(query_only=True), poolclass=sa.NullPool)
+        self._write_engine = trace_engine(sa.create_engine("sqlite://", creator=self.connect, poolclass=sa.NullPool))
+        self.engine = trace_engine(sa.create_engine("sqlite://", creator=lambda: self.connect(query_only=True), poolclass=sa.NullPool))
 
     def _reset(self) -> None:
         self._turn = FairLock()
