@@ -1,3 +1,5 @@
+import { untrack } from 'svelte';
+
 /** Repeats `work` every few seconds while the tab is seen; `at` is when it last ended. `$effect(() => refresh.start())`. */
 export class Refresh {
   at = $state.raw<Date | null>(null);
@@ -15,7 +17,7 @@ export class Refresh {
     this.#alive = true;
     const seen = (): void => (document.hidden ? clearTimeout(this.#timer) : void this.now());
     document.addEventListener('visibilitychange', seen);
-    void this.now();
+    untrack(() => void this.now()); // what the work reads must not start it again
     return () => {
       this.#alive = false;
       clearTimeout(this.#timer);

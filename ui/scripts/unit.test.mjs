@@ -78,6 +78,7 @@ test('the overview says the worst first, and since when', () => {
   assert.deepEqual([seen.tone, seen.since, seen.reasons.length], ['bad', '2026-11-03T08:00:00+03:00', 4]);
   assert.deepEqual([seen.reasons[0].kind, seen.reasons[0].name], ['check', 'قاعدة']);
   assert.equal(judge({ host: { status: 'critical', warnings: ['القرص ممتلئ'] }, errors: { counts: { regressed: 2 } } }).tone, 'bad');
+  assert.equal(judge({ health: { status: 'fail' } }).tone, 'bad');
   assert.equal(judge({ errors: { counts: { open: 9, regressed: 0 } } }).tone, 'ok');
   assert.equal(judge({ health: { status: 'pass', draining: true, checks: {} } }).tone, 'bad');
 });

@@ -12,6 +12,7 @@ export interface Seen {
 
 export type Reason =
   | { kind: 'draining'; tone: Tone }
+  | { kind: 'health'; tone: Tone }
   | { kind: 'alert'; tone: Tone; since: string; message_en: string; message_ar: string }
   | { kind: 'check'; tone: Tone; name: string; required: boolean; output: string }
   | { kind: 'host'; tone: Tone; text: string }
@@ -34,6 +35,7 @@ function found(seen: Seen): Reason[] {
   for (const [name, [check]] of Object.entries(seen.health?.checks ?? {})) {
     if (check && check.status !== 'pass') reasons.push({ kind: 'check', tone: check.status === 'fail' && check.required ? 'bad' : 'warn', name, required: check.required, output: check.output ?? '' });
   }
+  if (seen.health && !seen.health.checks && seen.health.status !== 'pass' && !seen.health.draining) reasons.push({ kind: 'health', tone: seen.health.status === 'fail' ? 'bad' : 'warn' });
   if (seen.host && seen.host.status !== 'healthy' && !seen.alerts?.active.length) {
     for (const text of seen.host.warnings) reasons.push({ kind: 'host', tone: seen.host.status === 'critical' ? 'bad' : 'warn', text });
   }
