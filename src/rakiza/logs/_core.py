@@ -24,8 +24,6 @@ _UNSAFE_BYTES = re.compile(rb"\x7f|\xc2[\x80-\x9f]|\xe2\x80[\xa8-\xae]|\xe2\x81[
 
 
 class AccessLine(msgspec.Struct, gc=False):
-    """Order the fields of one answered request."""
-
     timestamp: str
     method: str
     path: str
@@ -43,27 +41,17 @@ class AccessLine(msgspec.Struct, gc=False):
 class Timestamps:
     """Render epoch seconds as ISO 8601 with the local offset; the part up to the second is rendered once a second."""
 
-    __slots__ = ("_latest", "_second")
-
     def __init__(self) -> None:
-        self._second = (-1, "", "")  # one tuple each, so that another thread never sees half a change
-        self._latest = (-1, "")
+        self._second = (-1, "", "")  # one tuple, so that another thread never sees half a change
 
     def render(self, seconds: float) -> str:
-        """Return for example `2026-11-23T15:30:00.123+03:00`."""
-        millisecond = int(seconds * 1000)
-        known, text = self._latest
-        if millisecond == known:
-            return text
-        whole = millisecond // 1000
+        whole, milliseconds = divmod(int(seconds * 1000), 1000)
         second, head, tail = self._second
         if whole != second:
             full = datetime.fromtimestamp(whole, UTC).astimezone().isoformat()
             head, tail = full[:19], full[19:]
             self._second = (whole, head, tail)
-        text = f"{head}.{millisecond % 1000:03d}{tail}"
-        self._latest = (millisecond, text)
-        return text
+        return f"{head}.{milliseconds:03d}{tail}"
 
 
 def context_fields(context: RequestContext | None) -> tuple[str, str, str, str]:
@@ -85,7 +73,6 @@ class Renderer:
         self._timestamps = Timestamps()
 
     def line(self, record: logging.LogRecord) -> bytes:
-        """Return the bytes of one line of a file."""
         try:
             line = encoded(self._fields(record)) if self._json else self.text(record).encode()
         except Exception as error:  # noqa: BLE001 - border: observer hook
@@ -135,14 +122,11 @@ class Renderer:
 
 
 class ConsoleFormatter(logging.Formatter):
-    """Render a record for people, coloured on a terminal."""
-
     def __init__(self, renderer: Renderer, *, colour: bool, pretty: bool) -> None:
         super().__init__()
         self._renderer, self._colour, self._pretty = renderer, colour, pretty
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the text."""
         text = self._renderer.text(record, pretty=self._pretty)
         return f"{COLOURS.get(record.levelname, '')}{text}\x1b[0m" if self._colour else text
 

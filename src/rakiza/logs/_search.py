@@ -2,7 +2,6 @@
 
 import contextlib
 import gzip
-import itertools
 import os
 import zlib
 from collections.abc import Iterator
@@ -20,7 +19,7 @@ from ._writer import BLOCK_BYTES, GZIP, MAX_LINE_BYTES
 PACKED_BLOCK_BYTES = 4 * 1024 * 1024  # a packed file is read from its beginning for every block
 MAX_SCANNED_BYTES = 64 * 1024 * 1024
 MAX_SECONDS = 0.5
-TAIL_BYTES = 1024 * 1024
+Place = tuple[str, int]
 _UNREADABLE = (FileNotFoundError, EOFError, gzip.BadGzipFile, zlib.error)
 
 
@@ -82,10 +81,10 @@ class _File:
             self._block = PACKED_BLOCK_BYTES
             raw.seek(0)
             self._source = gzip.GzipFile(fileobj=raw, mode="rb")
-        first_line = self._read(0, 4096).partition(b"\n")[0]
+        first_line = self.read(0, 4096).partition(b"\n")[0]
         self.key = f"{number:x}.{zlib.crc32(first_line):x}"  # both: the number of a file that is gone is soon given to another
 
-    def _read(self, start: int, end: int) -> bytes:
+    def read(self, start: int, end: int) -> bytes:
         self._source.seek(start)
         return self._source.read(end - start)
 
@@ -94,7 +93,7 @@ class _File:
         tail = b""
         while end > 0:
             start = max(0, end - self._block)
-            data = self._read(start, end) + tail
+            data = self.read(start, end) + tail
             cut = data.find(b"\n") + 1 if start else 0
             if cut or not start:
                 yield start + cut, data[cut:]
@@ -156,53 +155,18 @@ def as_object(line: bytes) -> bytes:
     return line
 
 
-class Tail:
-    """Follow the live file from its present end, over rotations."""
-
-    def __init__(self, path: Path) -> None:
-        self._path, self._at = path, 0
-        self._file: IO[bytes] | None = None
-        self._open(path)
-        if self._file is not None:
-            self._at = os.fstat(self._file.fileno()).st_size
-
-    def poll(self, wanted: Conditions) -> list[bytes] | None:
-        """Return the lines looked for that came since, out of at most TAIL_BYTES; none when nothing came."""
-        if self._file is None:
-            self._open(self._path)
-        lines = self._next()
-        if not lines and self._file is not None:
-            newer = self._newer(os.fstat(self._file.fileno()))
-            lines = self._next()  # what came between the look and the rotation
-            if newer is not None and not lines:
-                self.close()
-                self._open(newer)
-                lines = self._next()
-        return [line for line in lines if wanted.hold(line)] if lines else None
-
-    def close(self) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
-
-    def _open(self, path: Path) -> None:
-        with contextlib.suppress(OSError):
-            self._file, self._at = path.open("rb"), 0
-
-    def _next(self) -> list[bytes]:
-        """Return whole lines only: half a line may still be cut off again by the next writer."""
-        data = os.pread(self._file.fileno(), TAIL_BYTES, self._at) if self._file else b""
-        end = data.rfind(b"\n") + 1
-        self._at += end or (len(data) if len(data) == TAIL_BYTES else 0)
-        return data[:end].split(b"\n")[:-1]
-
-    def _newer(self, ours: os.stat_result) -> Path | None:
-        """Return the file that was begun after ours: none while ours is live, the live one when ours is gone or packed."""
-        newer, path = None, self._path
-        for number in itertools.count(1):
-            if not path.exists():
-                return self._path if newer else None
-            if os.path.samestat(path.stat(), ours):
-                return newer
-            newer, path = path, self._path.with_name(f"{self._path.name}.{number}")
-        return None
+def follow(live: Path, backup_count: int, place: Place | None) -> tuple[list[bytes], Place]:
+    """Return the next whole lines after a place, over rotations, and the place behind them; without a place only the present end."""
+    found: tuple[list[bytes], Place] = ([], place or ("", 0))
+    for file in _opened(live, backup_count):
+        if place is None:
+            start, region = next(file.regions(file.size))
+            return [], (file.key, start + region.rfind(b"\n") + 1)
+        start = place[1] if file.key == place[0] else 0
+        data = file.read(start, start + MAX_LINE_BYTES)
+        end = data.rfind(b"\n") + 1  # half a line is left for later: the next writer may cut it off
+        if end or len(data) == MAX_LINE_BYTES:
+            found = data[:end].split(b"\n")[:-1], (file.key, start + (end or len(data)))
+        if file.key == place[0]:
+            break
+    return found

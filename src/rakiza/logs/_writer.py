@@ -76,7 +76,6 @@ class FileWriter:
             log.warning("cannot write %s: %s; %d lines dropped so far", self.path, self.reason, self.dropped)
 
     def close(self) -> None:
-        """Close the file; the next write opens it again."""
         with self._lock:
             self._close()
 
@@ -237,7 +236,6 @@ class BufferedWriter(Generic[T]):
         self._flushing = threading.Lock()
 
     def add(self, line: T) -> None:
-        """Take a line; never blocks."""
         lines = self._lines
         if len(lines) < self._max_lines:
             lines.append(line)
@@ -245,7 +243,6 @@ class BufferedWriter(Generic[T]):
             self.overflow += 1
 
     def flush(self, *, wait: bool = True) -> None:
-        """Write what was collected; without waiting leave it to a flush under way."""
         if self._flushing.acquire(wait):
             try:
                 taken = self._lines[:]

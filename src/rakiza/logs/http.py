@@ -1,9 +1,10 @@
 """What an operator sees and does: search, live tail, files, levels."""
 
 import asyncio
+import functools
 import logging
 import urllib.parse
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from datetime import datetime, timedelta
 from typing import Annotated, Literal
 
@@ -13,7 +14,7 @@ from rakiza._kernel import OPS_READ, OPS_WRITE, SYSTEM_CLOCK, Ports, Request, Re
 from rakiza._kernel.http import PROBLEM, Handler
 
 from ._levels import MAX_SECONDS
-from ._search import Conditions, Tail, as_object, scan
+from ._search import Conditions, Place, as_object, follow, scan
 from .service import Logs
 from .settings import Level
 
@@ -67,7 +68,8 @@ class _Endpoints:
 
     def stream(self, request: Request) -> Response:
         asked = request.decode_query(Search)
-        events = _events(Tail(self._logs.path(asked.file)), asked.conditions())
+        look = functools.partial(follow, self._logs.path(asked.file), self._logs.settings.backup_count)
+        events = _events(look, asked.conditions())
         return Response(stream=events, headers=[_UNCACHED], content_type=b"text/event-stream")
 
     def files(self, _: Request) -> Response:
@@ -75,7 +77,7 @@ class _Endpoints:
 
     def download(self, request: Request) -> Response:
         name = request.params["name"]
-        if all(one.name != name for one in self._logs.files()):
+        if all(one["name"] != name for one in self._logs.files()):
             return _not_found("there is no such log file; see /api/logs/files")
         self._ports.audit.record("sensitive_read", "DOWNLOAD", f"log:{name}")
         headers = [(b"content-disposition", b"attachment; filename*=UTF-8''" + urllib.parse.quote(name).encode()), _UNCACHED]
@@ -143,20 +145,19 @@ def _not_found(detail: str) -> Response:
     return Response(msgspec.json.encode({"status": 404, "title": "Not Found", "code": "not_found", "detail": detail}), 404, content_type=PROBLEM)
 
 
-async def _events(tail: Tail, wanted: Conditions) -> AsyncGenerator[bytes, None]:
-    """Yield new lines as events. No thread waits: each look at the file is a short call in one."""
+async def _events(look: Callable[[Place | None], tuple[list[bytes], Place]], wanted: Conditions) -> AsyncGenerator[bytes, None]:
+    """Yield new lines as events. No thread waits: each look at the files is a short call in one."""
+    _, place = await asyncio.to_thread(look, None)
     quiet = 0.0
-    try:
-        yield b": follows\n\n"
-        while True:
-            lines = await asyncio.to_thread(tail.poll, wanted)
-            quiet = 0.0 if lines else quiet + POLL_SECONDS
-            if lines:
-                yield b"".join(b"data: " + as_object(line) + b"\n\n" for line in lines)
-            elif quiet >= PING_SECONDS:
-                quiet = 0.0
-                yield b": ping\n\n"
-            if lines is None:
-                await asyncio.sleep(POLL_SECONDS)
-    finally:
-        tail.close()
+    yield b": follows\n\n"
+    while True:
+        lines, place = await asyncio.to_thread(look, place)
+        events = b"".join(b"data: " + as_object(line) + b"\n\n" for line in lines if wanted.hold(line))
+        quiet = 0.0 if events else quiet + POLL_SECONDS
+        if events:
+            yield events
+        elif quiet >= PING_SECONDS:
+            quiet = 0.0
+            yield b": ping\n\n"
+        if not lines:
+            await asyncio.sleep(POLL_SECONDS)

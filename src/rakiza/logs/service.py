@@ -12,8 +12,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import TextIO
 
-import msgspec
-
 from rakiza._kernel import SYSTEM_CLOCK, RequestContext, current
 from rakiza._kernel.clock import wall_seconds
 
@@ -29,15 +27,6 @@ RECENT_SECONDS = 60.0  # so long after the last dropped line the files count as 
 _HIGHEST = 1_000_000
 
 
-class LogFile(msgspec.Struct, frozen=True):
-    """Describe one file, live or rotated."""
-
-    name: str
-    kind: str
-    size_bytes: int
-    modified: datetime
-
-
 class Console(logging.StreamHandler[TextIO]):
     """Write to the terminal; there is one for a process, whatever number of logs it has."""
 
@@ -46,16 +35,15 @@ class Logs:
     """Own the log files: standard logging lands in them, access lines are buffered, audit records are on disk when `record` returns."""
 
     def __init__(self, app_name: str, folder: Path, settings: LogSettings | None = None) -> None:
-        self.app_name, self.folder, self.settings = app_name, folder, settings or LogSettings()
-        self._level = level_number(self.settings.level)
-        given = self.settings
+        given = settings or LogSettings()
+        self.app_name, self.folder, self.settings, self._level = app_name, folder, given, level_number(given.level)
         self.redactor = Redactor(on=given.redact, keys=given.redact_keys, patterns=given.redact_patterns, emails=given.redact_emails)
-        self.levels = Levels(self._level, folder / f".{app_name}_levels.json", self.settings.ratios())
+        self.levels = Levels(self._level, folder / f".{app_name}_levels.json", given.ratios())
         self._timestamps = Timestamps()
-        self._writers = {kind: FileWriter(self.path(kind), self.settings.max_bytes, self.settings.backup_count) for kind in KINDS}
+        self._writers = {kind: FileWriter(self.path(kind), given.max_bytes, given.backup_count) for kind in KINDS}
         self._access = BufferedWriter(self._writers["requests"], functools.partial(encoded_access, redactor=self.redactor))
         self._handlers: list[logging.Handler] = []
-        self._root_level = logging.NOTSET
+        self._root_level: int | None = None
         itself = weakref.proxy(self)
         os.register_at_fork(after_in_child=lambda: _forget(itself))
 
@@ -66,7 +54,7 @@ class Logs:
     def start(self) -> None:
         """Add the handlers to the root logger; the level goes to the root as well."""
         root = logging.getLogger()
-        if self._handlers:
+        if self._root_level is not None:
             return
         if self.settings.files:
             debug = range(_HIGHEST if self._level <= logging.DEBUG else logging.INFO)
@@ -95,12 +83,11 @@ class Logs:
         self.complain()
         self.levels.apply({})
         root = logging.getLogger()
-        if self._handlers:
+        if self._root_level is not None:
             root.setLevel(self._root_level)
         for handler in self._handlers:
             root.removeHandler(handler)
-            handler.close()
-        self._handlers = []
+        self._handlers, self._root_level = [], None
         for writer in self._writers.values():
             writer.close()
 
@@ -117,7 +104,7 @@ class Logs:
                 writer.compress()
 
     def complain(self) -> None:
-        """Say on the terminal which files could not be written."""
+        """Tell which files could not be written."""
         for writer in self._writers.values():
             writer.complain()
 
@@ -137,15 +124,15 @@ class Logs:
 
     def access(self, context: RequestContext, status: int, seconds: float, user_agent: str) -> None:
         """Take the line of one answered request; never blocks."""
-        principal, at = context.principal, self._timestamps.render(wall_seconds())
+        principal = context.principal
         who, took = principal.id if principal is not None else None, int(seconds * 1e6) / 1000
-        line = AccessLine(at, context.method, context.path, status, took, who, context.client, user_agent, *context_fields(context))
-        self._access.add(line)
+        line = (context.method, context.path, status, took, who, context.client, user_agent, *context_fields(context))
+        self._access.add(AccessLine(self._timestamps.render(wall_seconds()), *line))
 
     def request(self, method: str, path: str, status_code: int, response_time_ms: float, user_id: int | str | None = None, **client: str) -> None:
         """Take the line of a request that no platform answered, with `ip_address` and `user_agent` of the client; never blocks."""
-        at, address, agent = self._timestamps.render(wall_seconds()), client.get("ip_address", ""), client.get("user_agent", "")
-        self._access.add(AccessLine(at, method, path, status_code, response_time_ms, user_id, address, agent, *context_fields(current())))
+        line = (path, status_code, response_time_ms, user_id, client.get("ip_address", ""), client.get("user_agent", ""), *context_fields(current()))
+        self._access.add(AccessLine(self._timestamps.render(wall_seconds()), method, *line))
 
     def record(
         self,
@@ -186,19 +173,18 @@ class Logs:
         """Keep only a share (0 to 1) of what a logger says below WARNING, in this process; 1 keeps everything."""
         self.levels.share(logger, ratio)
 
-    def files(self) -> list[LogFile]:
-        """Return the files that are there, each kind newest first."""
-        kinds, found = {suffix: kind for kind, suffix in KINDS.items()}, []
-        pattern = re.compile(re.escape(self.app_name) + r"(_errors|_debug|_requests|_audit|)\.log(?:\.(\d+))?(?:\.gz)?")
-        with contextlib.suppress(OSError), os.scandir(self.folder) as entries:
-            for entry in entries:
-                match = pattern.fullmatch(entry.name)
-                with contextlib.suppress(FileNotFoundError):
-                    if match and entry.is_file(follow_symlinks=False):
-                        status, order = entry.stat(), (list(KINDS).index(kinds[match[1]]), int(match[2] or 0))
-                        modified = datetime.fromtimestamp(status.st_mtime).astimezone()
-                        found.append((order, LogFile(entry.name, kinds[match[1]], status.st_size, modified)))
-        return [file for _, file in sorted(found, key=lambda pair: pair[0])]
+    def files(self) -> list[dict[str, str | int]]:
+        """Return name, kind, size_bytes and modified of the files that are there, each kind newest first."""
+        found: list[tuple[int, int, dict[str, str | int]]] = []
+        for order, (kind, suffix) in enumerate(KINDS.items()):
+            pattern = re.compile(re.escape(self.app_name + suffix) + r"\.log(?:\.(\d+))?(?:\.gz)?")
+            for path in self.folder.glob(f"*{suffix}.log*"):
+                with contextlib.suppress(FileNotFoundError):  # rotated meanwhile
+                    if (match := pattern.fullmatch(path.name)) and path.is_file() and not path.is_symlink():
+                        status, number = path.stat(), int(match[1] or 0)
+                        modified = datetime.fromtimestamp(status.st_mtime).astimezone().isoformat(timespec="milliseconds")
+                        found.append((order, number, {"name": path.name, "kind": kind, "size_bytes": status.st_size, "modified": modified}))
+        return [file for _, _, file in sorted(found, key=lambda one: one[:2])]
 
     def forget(self) -> None:
         """Leave to the parent of a fork what it has buffered, and take new locks."""

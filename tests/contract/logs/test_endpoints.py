@@ -132,7 +132,7 @@ def test_files_are_listed_and_downloaded_and_nothing_else_is(site: Site) -> None
         "site.log.7",
         "..%2fsecret.log",
         "%2e%2e%2f%2e%2e%2fetc%2fpasswd",
-        "..",
+        "%2e%2e",
         ".site_levels.json",
         "site.log%00",
         "site.log/",
