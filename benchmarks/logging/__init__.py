@@ -1,0 +1,1 @@
+"""What a log line costs, against the usual libraries."""
