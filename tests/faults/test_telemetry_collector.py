@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -170,8 +171,7 @@ def test_a_frozen_collector_gets_what_comes_after_it_woke(
     start: Callable[..., Platform], python_process: Callable[..., Child], caplog: pytest.LogCaptureFixture
 ) -> None:
     port = free_port()
-    folder = Path(__file__).parents[1]
-    child = python_process(RECEIVER, str(port), env={"PYTHONPATH": f"{folder}:{os.environ.get('PYTHONPATH', '')}"})
+    child = python_process(RECEIVER, str(port), env={"PYTHONPATH": os.pathsep.join(sys.path)})
     child.wait_for("ready")
     platform = start(f"http://127.0.0.1:{port}")
     work(platform)

@@ -2,7 +2,6 @@
 
 import contextlib
 import sqlite3
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,13 +9,14 @@ from typing import Any
 import pytest
 
 from rakiza._kernel import LocalFile
+from rakiza._kernel.clock import wall_seconds
 from rakiza.telemetry._history import TraceHistory
 from rakiza.telemetry._spans import Record
 from servers import Child
 
 
 def record(number: int, parent: str = "", kind: str = "server", start: float | None = None, **said: Any) -> Record:
-    begun = time.time() if start is None else start
+    begun = wall_seconds() if start is None else start
     return Record(f"{number:016x}", parent, f"GET /{number}", kind, begun, begun + 0.5, said.pop("status", "unset"), "", said, [], "site")
 
 
@@ -37,7 +37,7 @@ def test_traces_are_there_after_a_restart_newest_first(tmp_path: Path) -> None:
 
 def test_spans_that_come_late_or_from_elsewhere_join_their_trace(tmp_path: Path) -> None:
     kept, other = history(tmp_path), history(tmp_path)
-    now = time.time()
+    now = wall_seconds()
     inner = record(2, parent=f"{1:016x}", kind="server", start=now + 0.1, status="error", **{"http.route": "/inner"})
     outer = record(1, kind="server", start=now, **{"http.request.method": "GET", "http.route": "/outer", "http.response.status_code": 200})
     late = record(3, parent=f"{1:016x}", kind="internal", start=now + 3)
@@ -52,7 +52,7 @@ def test_spans_that_come_late_or_from_elsewhere_join_their_trace(tmp_path: Path)
 
 def test_old_traces_go(tmp_path: Path) -> None:
     kept = history(tmp_path, days=2)
-    kept.write([(f"{day:032x}", [record(day, start=time.time() - day * 86_400)]) for day in range(5)])
+    kept.write([(f"{day:032x}", [record(day, start=wall_seconds() - day * 86_400)]) for day in range(5)])
     assert [row["name"] for row in kept.page(10, [])] == ["GET /1", "GET /0"]
 
 

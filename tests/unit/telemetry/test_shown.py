@@ -13,7 +13,7 @@ from rakiza.telemetry._core import MAX_TEXT, bounded, shown_statement, shown_url
     ("sql", "name", "text"),
     [
         ("SELECT id FROM project WHERE code = ?", "SELECT project", "SELECT id FROM project WHERE code = ?"),
-        ("select *\n  from   noufal_boq where name = 'فيلا ''النرجس''' and n = 12.5", "SELECT noufal_boq", "select * from noufal_boq where name = ? and n = ?"),
+        ("select *\n  from   boq where name = 'فيلا ''النرجس''' and n = 12.5", "SELECT boq", "select * from boq where name = ? and n = ?"),
         ("INSERT INTO t1 (a, b2) VALUES (%(a)s, %(b)s)", "INSERT t1", "INSERT INTO t1 (a, b2) VALUES (%(a)s, …)"),
         ("SELECT 1 FROM x WHERE id IN (?, ?, ?, ?)", "SELECT x", "SELECT ? FROM x WHERE id IN (?, …)"),
         ("SELECT 1 FROM x WHERE id IN (1, 2, 3)", "SELECT x", "SELECT ? FROM x WHERE id IN (?, …)"),
