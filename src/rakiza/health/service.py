@@ -8,23 +8,22 @@ import threading
 import time
 import weakref
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
 
 from rakiza._kernel import SYSTEM_CLOCK, Check, CheckResult, Clock, describe
 
-from ._core import Observation, details, overall
+from ._core import Observation, details, groups, overall, settled
 from .settings import HealthSettings
 
-THREADS = 4
-TICK_SECONDS = 0.25
+TICK_SECONDS, CLOSE_SECONDS = 0.25, 0.5
 
 
 class _Watched:
-    __slots__ = ("due", "seen", "since")
+    __slots__ = ("bad", "due", "seen", "since")
 
     def __init__(self, check: Check) -> None:
         self.seen = Observation(check, CheckResult("fail", output="not looked at yet"))
         self.due = 0.0
+        self.bad = 0
         self.since: float | None = None
 
 
@@ -37,7 +36,6 @@ class Health:
         self._clock = clock
         self._watched: dict[str, _Watched] = {}
         self._lock = threading.Lock()
-        self._pool: ThreadPoolExecutor | None = None
         self._started = False
         self._draining = False
         itself = weakref.proxy(self)
@@ -56,8 +54,17 @@ class Health:
                 raise ValueError(f"a health check named {check.name!r} is there already")
             self._watched[check.name] = _Watched(check)
 
+    def remove_check(self, name: str) -> None:
+        """Stop watching a component; raise ValueError for a name that is not there."""
+        with self._lock:
+            if self._watched.pop(name, None) is None:
+                raise ValueError(f"there is no health check named {name!r}")
+
     def refresh(self) -> None:
-        """Start a look at every component that is due; one at a time each. A look that passes its timeout counts as failed."""
+        """Start a look at every component that is due, each in a thread of its own, so that those that hang hold up no other.
+
+        There is never more than one look at a component. One that passes its timeout counts as failed.
+        """
         now = self._clock.monotonic()
         for watched in list(self._watched.values()):
             with self._lock:
@@ -67,7 +74,7 @@ class Health:
                 if now < watched.due:
                     continue
                 watched.since = now
-            self._executor.submit(self._look, watched)
+            threading.Thread(target=self._look, args=(watched,), name=f"rakiza-health-{watched.seen.check.name}", daemon=True).start()
 
     def wait(self, timeout_seconds: float = 3.0) -> None:
         """Look at everything once and wait for it, at most `timeout_seconds`."""
@@ -86,10 +93,10 @@ class Health:
         return self._draining
 
     def close(self) -> None:
-        """End the threads."""
-        pool, self._pool = self._pool, None
-        if pool is not None:
-            pool.shutdown(wait=False, cancel_futures=True)
+        """Wait a moment for looks under way; one that hangs holds up no end of the process."""
+        end = self._clock.monotonic() + CLOSE_SECONDS
+        while self._clock.monotonic() < end and any(watched.since is not None for watched in self._watched.values()):
+            time.sleep(0.005)
 
     @property
     def ready(self) -> bool:
@@ -107,9 +114,14 @@ class Health:
         """Return the latest result of every check."""
         return [watched.seen for watched in list(self._watched.values())]
 
-    def report(self, *, with_details: bool, only: str | None = None) -> dict[str, object]:
-        """Return the body of `/healthz`; component details only when asked for."""
-        seen = [one for one in self.observations() if only is None or one.check.name == only]
+    def report(self, *, with_details: bool, only: str = "", group: str = "") -> dict[str, object]:
+        """Return the body of `/healthz`; component details only when asked for.
+
+        A group is `required`, `optional` or a component type; raise KeyError for a component or a group that has none.
+        """
+        seen = [one for one in self.observations() if only in {"", one.check.name} and group in {"", *groups(one.check)}]
+        if not seen and (only or group):
+            raise KeyError(only or group)
         status = "fail" if self._draining else overall(seen)
         body: dict[str, object] = {"status": status}
         if with_details:
@@ -118,22 +130,14 @@ class Health:
 
     def forget(self) -> None:
         """Leave threads and looks under way to the parent of a fork; the next tick looks anew."""
-        self._pool = None
         self._lock = threading.Lock()
         for watched in self._watched.values():
             watched.since, watched.due = None, 0.0
 
-    @property
-    def _executor(self) -> ThreadPoolExecutor:
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(THREADS, "rakiza-health")
-        return self._pool
-
     def _expire(self, watched: _Watched, now: float) -> None:
         check = watched.seen.check
-        if watched.since is not None and now - watched.since > check.timeout_seconds:
-            result = CheckResult("fail", output=f"no answer within {check.timeout_seconds:g} s")
-            watched.seen = Observation(check, result, self._clock.now(), now - watched.since)
+        if watched.since is not None and now - watched.since > check.timeout_seconds and now >= watched.due:
+            self._record(watched, CheckResult("fail", output=f"no answer within {check.timeout_seconds:g} s"), now - watched.since)
 
     def _look(self, watched: _Watched) -> None:
         check = watched.seen.check
@@ -146,11 +150,16 @@ class Health:
         seconds = self._clock.monotonic() - start
         if seconds > check.timeout_seconds:
             result = CheckResult("fail", output=f"answered only after {seconds:.1f} s")
-        pause = self.settings.good_seconds if result.status == "pass" else self.settings.bad_seconds
         with self._lock:
-            watched.seen = Observation(check, result, self._clock.now(), seconds)
-            watched.due = self._clock.monotonic() + pause * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
+            self._record(watched, result, seconds)
             watched.since = None
+
+    def _record(self, watched: _Watched, result: CheckResult, seconds: float) -> None:
+        watched.bad = watched.bad + 1 if result.status == "fail" else 0
+        shown = settled(watched.seen, result, watched.bad, self.settings.failures)
+        watched.seen = Observation(watched.seen.check, shown, self._clock.now(), seconds)
+        pause = self.settings.good_seconds if result.status == "pass" else self.settings.bad_seconds
+        watched.due = self._clock.monotonic() + pause * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
 
 
 def _forget(health: Health) -> None:
