@@ -133,7 +133,7 @@ def capture(tracker: ErrorTracker) -> None:
 
 
 def test_sentry_gets_the_error_without_a_secret_and_the_arabic_whole(sentry: FakeSentry) -> None:
-    tracker = ErrorTracker(ErrorSettings(sentry_dsn=sentry.dsn, release="noufal@1.2"), environment="production")
+    tracker = ErrorTracker(ErrorSettings(sentry_dsn=sentry.dsn, release="noufal@1.2", environment="production"))
     capture(tracker)
     tracker.capture_message("رسالة بلا خطأ", "warning")
     tracker.close()

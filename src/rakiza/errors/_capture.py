@@ -2,14 +2,14 @@
 
 import linecache
 import logging
+import sys
 import sysconfig
 from collections import deque
-from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
-from types import FrameType
+from traceback import walk_stack, walk_tb
 from typing import Any
 
 import msgspec
@@ -19,12 +19,14 @@ from rakiza._kernel import describe, request_context
 from ._core import scrub
 
 OUTER_FRAMES, INNER_FRAMES, WALKED_FRAMES = 10, 40, 10_000
-CAUSES, CRUMBS, RING = 10, 30, 2000
+CAUSES, CRUMBS, RING = 10, 30, 1000
 MESSAGE_CHARS, SHORT_CHARS = 1000, 200
 CONTEXT_LINES = 3
 SAMPLE_BYTES = 16 * 1024
 _FOREIGN = (*{sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}, str(Path(__file__).parents[1]), "<")
 _OF_REQUEST = ("request_id", "trace_id", "span_id", "method", "path", "route")
+
+Crumb = tuple[object, float, str, str, str]
 
 
 class Crumbs(logging.Handler):
@@ -32,7 +34,7 @@ class Crumbs(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__()
-        self._ring: deque[tuple[object, float, str, str, str]] = deque(maxlen=RING)
+        self._ring: deque[Crumb] = deque(maxlen=RING)
 
     def handle(self, record: logging.LogRecord) -> bool:
         """Keep one record, rendered at once, so that nothing it names is kept alive; takes no lock."""
@@ -45,16 +47,15 @@ class Crumbs(logging.Handler):
         self._ring.append((key, record.created, record.levelname, record.name, text[:SHORT_CHARS]))
         return True
 
-    def of(self, key: object) -> list[dict[str, Any]]:
+    def of(self, key: object) -> list[Crumb]:
         """Return the latest records of one request or thread."""
-        mine = [one for one in self._ring.copy() if one[0] == key][-CRUMBS:]
-        return [{"at": datetime.fromtimestamp(at, UTC).isoformat(), "level": lv, "logger": name, "message": text} for _, at, lv, name, text in mine]
+        return [one for one in self._ring.copy() if one[0] == key][-CRUMBS:]
 
 
-def steps(frames: Iterable[tuple[FrameType, int]]) -> list[tuple[str, int, str]]:
-    """Return file, line and function of the outermost and the innermost frames of a stack given from outside in."""
-    walk = iter(frames)
-    kept = [*islice(walk, OUTER_FRAMES), *deque(islice(walk, WALKED_FRAMES), INNER_FRAMES)]
+def steps(error: BaseException | None) -> list[tuple[str, int, str]]:
+    """Return file, line and function of the outermost and the innermost frames where an error was raised, or of the stack of who captures."""
+    stack = reversed([*islice(walk_stack(sys._getframe(4)), INNER_FRAMES)]) if error is None else walk_tb(error.__traceback__)
+    kept = [*islice(stack, OUTER_FRAMES), *deque(islice(stack, WALKED_FRAMES), INNER_FRAMES)]
     return [(f.f_code.co_filename, line, f"{f.f_globals.get('__name__')}:{f.f_code.co_qualname}") for f, line in kept]
 
 
@@ -71,13 +72,14 @@ def chain(error: BaseException) -> list[dict[str, str]]:
     return list(found.values())
 
 
-def noted(causes: list[dict[str, str]], frames: list[tuple[str, int, str]], *, with_email: bool, **more: object) -> dict[str, Any]:
-    """Return what is known at the moment of capture; the first cause is the error itself."""
+def noted(error: BaseException | None, text: str, *, with_email: bool, **more: object) -> dict[str, Any]:
+    """Return what is known at the moment of capture."""
     context = request_context.get()
-    of_request = {name: getattr(context, name, None) or "" for name in _OF_REQUEST}
     who = context.principal if context is not None else None
+    first, *causes = chain(error) if error is not None else [{"kind": "Message", "message": text[:MESSAGE_CHARS]}]
     user = {"user_id": who.id if who else None, "email": who.email if who and with_email else ""}
-    return {**causes[0], **of_request, **user, "frames": frames, "causes": causes[1:], **more}
+    of_request = {name: getattr(context, name, None) or "" for name in _OF_REQUEST}
+    return {**first, **of_request, **user, "raised": error is not None, "frames": steps(error), "causes": causes, **more}
 
 
 @lru_cache(maxsize=4096)
@@ -88,12 +90,16 @@ def in_app(file: str) -> bool:
 
 def finished(seen: dict[str, Any]) -> dict[str, Any]:
     """Return the sample an operator sees: frames with their source lines, secrets hidden, bounded."""
-    steps = seen["frames"]
-    found: dict[str, Any] = scrub(seen | {"frames": [_frame(*step, last=step is steps[-1]) for step in steps]})
+    frames = [_frame(*step, last=step is seen["frames"][-1]) for step in seen["frames"]]
+    found: dict[str, Any] = scrub(seen | {"frames": frames, "breadcrumbs": [_crumb(*one) for one in seen["breadcrumbs"]]})
     while len(msgspec.json.encode(found)) > SAMPLE_BYTES and (found["frames"] or found["breadcrumbs"]):
         longer = max(("frames", "breadcrumbs"), key=lambda name: len(found[name]))
         found[longer] = found[longer][len(found[longer]) // 2 + 1 :]
     return found
+
+
+def _crumb(_: object, at: float, level: str, logger: str, message: str) -> dict[str, str]:
+    return {"at": datetime.fromtimestamp(at, UTC).isoformat(), "level": level, "logger": logger, "message": message}
 
 
 def _frame(file: str, line: int, function: str, *, last: bool) -> dict[str, Any]:

@@ -57,8 +57,10 @@ def group(seen: dict[str, Any], in_app: Callable[[str], bool]) -> dict[str, Any]
     return {**item, "sample": seen, "recent": [recent], "hours": {str(hour_of(at)): 1}, "user_ids": [user] if user else [], "changed_at": ""}
 
 
-def merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+def merged(old: dict[str, Any] | None, new: dict[str, Any]) -> dict[str, Any]:
     """Return the group after `new` was seen: counts add up, the bounds on users and occurrences hold, the latest sample stays."""
+    if old is None:
+        return new
     users = list(dict.fromkeys((*old["user_ids"], *new["user_ids"])))[:USERS]
     last, hours = max(old["last_seen"], new["last_seen"]), Counter(old["hours"]) + Counter(new["hours"])
     return {

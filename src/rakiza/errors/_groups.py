@@ -12,8 +12,7 @@ from ._core import ITEM, merged
 
 GROUPS = 500
 STATES = ("open", "resolved", "ignored", "regressed")
-LAST = ("~", "")
-"""The place after which the newest stands."""
+LAST = ("~", "")  # the place after which the newest stands
 _TABLE = "CREATE TABLE IF NOT EXISTS errors_group(id TEXT PRIMARY KEY, last_seen TEXT, state TEXT, words TEXT, item BLOB, more BLOB)"
 _INDEX = "CREATE INDEX IF NOT EXISTS errors_group_last ON errors_group(last_seen, id, state)"
 _GONE = "DELETE FROM errors_group WHERE last_seen < ? OR id IN (SELECT id FROM errors_group ORDER BY last_seen DESC LIMIT -1 OFFSET ?)"
@@ -32,14 +31,9 @@ class Groups:
         """Add errors, forget groups not seen since `oldest` or beyond the cap; return those resolved that came back, none when the file refuses."""
 
         def work(db: sqlite3.Connection) -> list[dict[str, Any]]:
-            back = []
-            for new in found:
-                old = _one(db, new["id"])
-                kept = merged(old, new) if old else new
-                _put(db, kept)
-                back += [kept] if old and kept["state"] != old["state"] else []
+            pairs = [(old := _one(db, new["id"]), _put(db, merged(old, new))) for new in found]
             db.execute(_GONE, (oldest, GROUPS))
-            return back
+            return [kept for old, kept in pairs if old and kept["state"] != old["state"]]
 
         return self._local.write(work)
 
@@ -61,10 +55,7 @@ class Groups:
 
         def work(db: sqlite3.Connection) -> dict[str, Any] | None:
             kept = _one(db, key)
-            if kept:
-                kept |= {"state": state, "changed_at": at}
-                _put(db, kept)
-            return kept
+            return _put(db, kept | {"state": state, "changed_at": at}) if kept else None
 
         return self._local.write(work)
 
@@ -77,8 +68,9 @@ def _one(db: sqlite3.Connection, key: str) -> dict[str, Any] | None:
     return msgspec.json.decode(row[0]) | msgspec.json.decode(row[1]) if row else None
 
 
-def _put(db: sqlite3.Connection, kept: dict[str, Any]) -> None:
-    item, words = {name: kept[name] for name in ITEM}, f"{kept['kind']} {kept['culprit']} {kept['message']}"
-    more = {name: value for name, value in kept.items() if name not in item}
+def _put(db: sqlite3.Connection, kept: dict[str, Any]) -> dict[str, Any]:
+    item, more = ({name: value for name, value in kept.items() if (name in ITEM) is shown} for shown in (True, False))
+    words = f"{kept['kind']} {kept['culprit']} {kept['message']}"
     values = (kept["id"], kept["last_seen"], kept["state"], words, msgspec.json.encode(item), msgspec.json.encode(more))
     db.execute("REPLACE INTO errors_group VALUES(?,?,?,?,?,?)", values)
+    return kept

@@ -1,7 +1,6 @@
 """The error room as a part."""
 
-import logging
-from functools import partial
+from msgspec.structs import replace
 
 from rakiza._kernel import Check, Context, Part
 
@@ -11,14 +10,8 @@ from .settings import ErrorSettings
 
 
 def part(settings: ErrorSettings, ctx: Context) -> Part:
-    """Build the error tracker; the log records of a request are remembered while the platform runs."""
-    tracker = ErrorTracker(settings, ctx.local, ctx.clock, ctx.environment)
+    """Build the error tracker; what waits is folded into the groups every second."""
+    tracker = ErrorTracker(replace(settings, environment=settings.environment or ctx.environment), ctx.local, ctx.clock)
     ctx.supervisor.every("errors", FLUSH_SECONDS, tracker.flush)
-
-    def stop() -> None:
-        logging.getLogger().removeHandler(tracker.crumbs)
-        tracker.close()
-
-    check = Check(name="errors", fn=tracker.look, required=False)
-    start = partial(logging.getLogger().addHandler, tracker.crumbs)
-    return Part(name="errors", service=tracker, checks=(check,), routes=routes(tracker, ctx.ports), start=start, stop=stop)
+    checks = (Check(name="errors", fn=tracker.look, required=False),)
+    return Part(name="errors", service=tracker, checks=checks, routes=routes(tracker, ctx.ports), start=tracker.start, stop=tracker.close)

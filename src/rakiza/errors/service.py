@@ -4,63 +4,58 @@ import logging
 import os
 import sys
 import threading
-import traceback
 import weakref
 from collections import deque
 from datetime import timedelta
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from rakiza._kernel import SYSTEM_CLOCK, CheckResult, Clock, LocalFile, SettingsError, current, describe, service_at_hand
 
-from ._capture import INNER_FRAMES, MESSAGE_CHARS, Crumbs, chain, finished, in_app, noted, steps
+from ._capture import Crumbs, finished, in_app, noted
 from ._core import group, merged
 from ._groups import Groups
 from ._sentry import Sentry
 from ._tree import AppError
 from .settings import ErrorSettings
 
-QUEUE, SENT_PER_GROUP = 2000, 10
+QUEUE, SENT_PER_GROUP = 1000, 10
 FLUSH_SECONDS = 1.0
-_MARK = "_rakiza_captured"
 log = logging.getLogger("rakiza.errors")
 
 
 class ErrorTracker:
     """Group unexpected errors; capturing never raises and never waits for disk or network."""
 
-    def __init__(
-        self, settings: ErrorSettings | None = None, local: LocalFile | None = None, clock: Clock = SYSTEM_CLOCK, environment: str = ""
-    ) -> None:
+    def __init__(self, settings: ErrorSettings | None = None, local: LocalFile | None = None, clock: Clock = SYSTEM_CLOCK) -> None:
         self.settings = settings or ErrorSettings()
         self.groups = Groups(local or LocalFile(Path(":memory:")))
         self.crumbs = Crumbs()
         self.total = self.dropped = self._told = 0
-        self._environment = self.settings.environment or environment
         self._clock = clock
-        self._sentry = Sentry(self.settings.sentry_dsn, self._environment, self.settings.release) if self.settings.sentry_dsn else None
+        self._sentry: Sentry | None = None
         self._queue: deque[dict[str, Any]] = deque(maxlen=QUEUE)
         self._lock = threading.Lock()
+        self.init_sentry(self.settings.sentry_dsn)
         itself = weakref.ref(self)
         os.register_at_fork(after_in_child=lambda: _forget(itself))
 
     def init_sentry(self, dsn: str, environment: str = "", release: str = "") -> None:
-        """Send errors to Sentry from now on; raise SettingsError for an address that cannot be read or without `sentry-sdk`."""
-        self._sentry = Sentry(dsn, environment or self._environment, release or self.settings.release)
+        """Send errors to Sentry from now on, when there is a DSN; raise SettingsError for one that cannot be read or without `sentry-sdk`."""
+        self._of_app = {"release": release or self.settings.release, "environment": environment or self.settings.environment}
+        self._sentry = Sentry(dsn, **self._of_app) if dsn else None
 
     def capture_exception(self, error: BaseException) -> None:
         """Record `error` with the request it happened in, once; one that callers are told about (AppError) is a warning line and no group."""
         if isinstance(error, AppError):
             log.warning("%s %s: %s%s", error.status, error.stable_code, error.detail, f" ({describe(error.__cause__)})" if error.__cause__ else "")
-        elif self._take(error, "error", describe(error)):
+        elif self._take(error, "error"):
             log.error("unexpected %s", type(error).__name__, exc_info=error)
 
     def capture_message(self, text: str, level: str = "error") -> None:
         """Record a message like an error, grouped by its words without numbers, ids and quoted texts."""
-        number = logging.getLevelNamesMapping().get(str(level).upper(), logging.ERROR)
-        self._take(None, logging.getLevelName(number).lower(), str(text))
-        log.log(number, "%s", text)
+        self._take(None, logging.getLevelName(_number(level)).lower(), text)
+        log.log(_number(level), "%s", text)
 
     def look(self) -> CheckResult:
         """Warn when errors could not be kept or sent since the last look."""
@@ -79,41 +74,40 @@ class ErrorTracker:
             found: dict[str, dict[str, Any]] = {}
             for seen in batch:
                 kept = group(seen, in_app)
-                found[kept["id"]] = kept = merged(found[kept["id"]], kept) if kept["id"] in found else kept
+                found[kept["id"]] = kept = merged(found.get(kept["id"]), kept)
                 if self._sentry is not None and kept["count"] <= SENT_PER_GROUP:
                     self._sentry.send(kept["id"], finished(seen))
-            for kept in found.values():
-                kept["sample"] = finished(kept["sample"])
+            folded = [kept | {"sample": finished(kept["sample"])} for kept in found.values()]
             oldest = self._clock.now() - timedelta(days=self.settings.keep_days)
-            back = self.groups.add(found.values(), oldest.isoformat()) if batch else []
+            back = self.groups.add(folded, oldest.isoformat()) if batch else []
         self.dropped += len(batch) if back is None else 0
         for kept in back or []:
             log.warning("the error %s (%s in %s) was resolved and is back", kept["id"], kept["kind"], kept["culprit"])
 
+    def start(self) -> None:
+        """Remember log records from now on."""
+        logging.getLogger().addHandler(self.crumbs)
+
     def close(self) -> None:
         """Fold what is left and give Sentry a last, bounded time."""
+        logging.getLogger().removeHandler(self.crumbs)
         self.flush()
         if self._sentry is not None:
             self._sentry.close()
 
-    def _take(self, error: BaseException | None, level: str, text: str) -> bool:
+    def _take(self, error: BaseException | None, level: str, text: str = "") -> bool:
         """Queue what was seen; tell whether this error is new to this request."""
         try:
             context = current()
             key = context.request_id if context is not None else threading.get_ident()
-            if error is not None and error.__dict__.get(_MARK) == key:
+            marks = error.__dict__ if error is not None else {}
+            if marks.get("_rakiza_captured") == key:
                 return False
-            causes, frames = [{"kind": "Message", "message": text[:MESSAGE_CHARS]}], traceback.walk_stack(sys._getframe(2))
-            if error is not None:
-                error.__dict__[_MARK] = key
-                causes, frames = chain(error), traceback.walk_tb(error.__traceback__)
-            else:
-                frames = reversed([*islice(frames, INNER_FRAMES)])
+            marks["_rakiza_captured"] = key
             self.total += 1
             self.dropped += len(self._queue) == QUEUE
-            of_app = {"release": self.settings.release, "environment": self._environment}
-            more: dict[str, Any] = {"at": self.now(), "level": level, "raised": error is not None, "breadcrumbs": self.crumbs.of(key), **of_app}
-            self._queue.append(noted(causes, steps(frames), with_email=self.settings.send_email, **more))
+            more = {"at": self.now(), "level": level, "breadcrumbs": self.crumbs.of(key), **self._of_app}
+            self._queue.append(noted(error, text, with_email=self.settings.send_email, **more))
         except Exception:  # noqa: BLE001 - border: observer hook
             self.dropped += 1
         return True
@@ -121,9 +115,12 @@ class ErrorTracker:
 
 def _forget(tracker: "weakref.ref[ErrorTracker]") -> None:
     """Leave what waits to the parent of a fork."""
-    itself = tracker()
-    if itself is not None:
+    if (itself := tracker()) is not None:
         itself._queue, itself._lock = deque(maxlen=QUEUE), threading.Lock()
+
+
+def _number(level: str) -> int:
+    return logging.getLevelNamesMapping().get(level.upper(), logging.ERROR)
 
 
 def capture_exception(error: BaseException | None = None) -> None:
@@ -137,14 +134,17 @@ def capture_exception(error: BaseException | None = None) -> None:
 
 def capture_message(text: str, level: str = "error") -> None:
     """Record a message with the platform at hand; without a platform it is only logged. Never raises."""
-    tracker = service_at_hand("errors", ErrorTracker) or ErrorTracker()
-    tracker.capture_message(text, level)
+    tracker = service_at_hand("errors", ErrorTracker)
+    if tracker is not None:
+        tracker.capture_message(text, level)
+    else:
+        log.log(_number(level), "%s", text)
 
 
 def init_sentry(dsn: str, environment: str = "", release: str = "") -> None:
     """Let the platform at hand send errors to Sentry; nothing happens without a DSN. Raise SettingsError when there is no platform yet."""
     tracker = service_at_hand("errors", ErrorTracker)
-    if dsn and tracker is None:
-        raise SettingsError("init_sentry needs a running platform: call integrate(app) first, or give integrate(app, sentry={'dsn': …})")
-    if dsn and tracker is not None:
+    if tracker is not None:
         tracker.init_sentry(dsn, environment, release)
+    elif dsn:
+        raise SettingsError("init_sentry needs a running platform: call integrate(app) first, or give integrate(app, sentry={'dsn': …})")
