@@ -28,11 +28,12 @@ class Levels:
         self.changed: Changed = {}
         self._before: dict[str, int] = {}
         self._shares: dict[str, float] = {}
-        self._seen = 0
         self.forget()
 
     def forget(self) -> None:
+        """Take a new lock and read the file anew: after a fork, and after a stop."""
         self._lock = threading.RLock()
+        self._seen = 0
 
     def change(self, name: str, level: int | None, seconds: float = 0.0) -> bool:
         """Give a logger a level for some seconds, or its own back; tell whether that changed anything. Raises ValueError out of bounds."""

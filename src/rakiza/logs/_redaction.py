@@ -10,7 +10,7 @@ MAX_CHARACTERS = 64 * 1024
 MAX_VALUE_CHARACTERS = 8 * 1024
 MAX_VALUES = 500  # in one line's details, all levels together
 MAX_DEPTH = 8
-KNOWN_TEXTS = 4_096
+KNOWN_TEXTS, KNOWN_CHARACTERS = 4_096, 256
 _PARTS = ["password", "passwd", "passphrase", "secret", "token", "authorization", "cookie", "apikey", "accesskey", "privatekey", "credential"]
 _PARTS += ["nationalid", "cardnumber", "creditcard", "كلمةالمرور", "كلمةالسر", "رقمالهوية", "الآيبان"]
 _WORDS = frozenset({"pwd", "otp", "totp", "pin", "cvv", "cvc", "iban", "jwt", "ssn", "iqama", "آيبان"})
@@ -55,7 +55,7 @@ class Redactor:
         self._pair = re.compile("(?:" + "|".join((_NAMES, *map(re.escape, keys))) + ")" + _VALUE, re.IGNORECASE)
         self._further = [*map(re.compile, patterns), *([_EMAIL] if emails else [])]
         self.is_secret = lru_cache(KNOWN_TEXTS)(self._is_secret)
-        self.known_text = lru_cache(KNOWN_TEXTS)(self.text)  # for texts that come again and again, such as paths
+        self._known = lru_cache(KNOWN_TEXTS)(self.text)
 
     def _is_secret(self, key: str) -> bool:
         joined = _joined(key)
@@ -78,6 +78,10 @@ class Redactor:
         for pattern in self._further:
             text = pattern.sub(REDACTED, text)
         return text
+
+    def known_text(self, text: str) -> str:
+        """Do the same for texts that come again and again, such as paths."""
+        return self._known(text) if len(text) <= KNOWN_CHARACTERS else self.text(text)
 
     def _without_pairs(self, text: str) -> str:
         if "://" in text and "@" in text:

@@ -118,7 +118,7 @@ def routes(logs: Logs, ports: Ports) -> tuple[Route, ...]:
     on = _Endpoints(logs, ports)
     return (
         _route("GET /api/logs", on.search, "Search the log files"),
-        _route("GET /api/logs/stream", on.stream, "Follow a log file"),
+        _route("GET /api/logs/stream", on.stream, "Follow a log file", quiet=True),  # its hours are no response time
         _route("GET /api/logs/files", on.files, "List the log files"),
         _route("GET /api/logs/download/{name}", on.download, "Download a log file"),
         _route("GET /api/logs/levels", on.levels, "List the levels of the loggers"),
@@ -127,10 +127,10 @@ def routes(logs: Logs, ports: Ports) -> tuple[Route, ...]:
     )
 
 
-def _route(target: str, handler: Handler, summary: str, takes: type | None = None) -> Route:
+def _route(target: str, handler: Handler, summary: str, takes: type | None = None, *, quiet: bool = False) -> Route:
     method, _, path = target.partition(" ")
     permission = OPS_READ if method == "GET" else OPS_WRITE
-    return Route(method=method, path=path, handler=handler, permission=permission, summary=summary, request_type=takes)
+    return Route(method=method, path=path, handler=handler, permission=permission, summary=summary, request_type=takes, quiet=quiet)
 
 
 def _moment(name: str, text: str) -> datetime | None:

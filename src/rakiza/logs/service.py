@@ -82,6 +82,7 @@ class Logs:
         self.flush()
         self.complain()
         self.levels.apply({})
+        self.levels.forget()
         root = logging.getLogger()
         if self._root_level is not None:
             root.setLevel(self._root_level)

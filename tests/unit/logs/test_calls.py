@@ -10,7 +10,7 @@ import pytest
 from fastapi import FastAPI
 from flask import Flask
 
-from rakiza import build
+from rakiza import build, integrate
 from rakiza._kernel import RequestContext, SettingsError, use_context
 from rakiza.hub import platform_of
 from rakiza.logs import Logs, calls, init_logging, log_audit, log_metric, log_query, log_request, log_security, setup_logging
@@ -154,3 +154,17 @@ def test_init_logging_is_set_by_the_application(tmp_path: Path, kind: Any, monke
     logging.getLogger("site").warning("صب")
     assert "صب" in logs.path("app").read_text()
     platform.shutdown()
+
+
+def test_the_specified_logger_settings_and_development(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    app = Flask("site")
+    settings: dict[str, Any] = {"hub": {"home": str(tmp_path), "environment": "development"}}
+    platform = integrate(app, settings, logger={"level": "info", "pretty_print": True})
+    platform.start()
+    context = RequestContext("rq-7", "tr-7", "sp-7")
+    with use_context(context):
+        logging.getLogger("site").info("في التطوير يظهر كل شيء")
+    platform.shutdown()
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "في التطوير" in line]
+    assert "request=rq-7 trace=tr-7" in line
+    assert line[2] == line[5] == ":"

@@ -98,7 +98,6 @@ def test_a_start_keeps_what_is_not_over_and_forgets_what_a_restart_of_the_machin
     logs.set_level("site", "DEBUG", 600)
     logs.stop()
     assert logging.getLogger("site").level == logging.NOTSET
-    logs.levels._seen = 0
     logs.start()
     assert logging.getLogger("site").level == logging.DEBUG
     again = _levels.Levels(logging.INFO, logs.folder / ".x_levels.json", {})
