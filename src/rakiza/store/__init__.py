@@ -40,25 +40,7 @@ from .settings import StoreSettings
 from .types import BigKey, UtcDateTime, as_utc, metadata, utc_text
 
 __all__ = [
-    "BigKey",
-    "Compiled",
-    "MigrationError",
-    "MigrationState",
-    "Migrations",
-    "RolledBackError",
-    "Store",
-    "StoreBusyError",
-    "StoreConflictError",
-    "StoreError",
-    "StoreSettings",
-    "StoreUnavailableError",
-    "Transaction",
-    "UtcDateTime",
-    "as_utc",
-    "current",
-    "differences",
-    "metadata",
-    "migrate",
-    "part",
-    "utc_text",
+    "BigKey", "Compiled", "MigrationError", "MigrationState", "Migrations", "RolledBackError", "Store",
+    "StoreBusyError", "StoreConflictError", "StoreError", "StoreSettings", "StoreUnavailableError", "Transaction",
+    "UtcDateTime", "as_utc", "current", "differences", "metadata", "migrate", "part", "utc_text",
 ]

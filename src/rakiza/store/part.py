@@ -1,6 +1,7 @@
 """The store as a part."""
 
 from rakiza._kernel import SYSTEM_CLOCK, Check, CheckResult, Context, Part
+from rakiza.telemetry import Telemetry
 
 from .service import Store
 from .settings import StoreSettings
@@ -17,5 +18,9 @@ def part(settings: StoreSettings, ctx: Context) -> Part:
         milliseconds = round((SYSTEM_CLOCK.monotonic() - begun) * 1000, 3)
         return CheckResult("pass", milliseconds, "ms")
 
+    if ctx.has("telemetry"):
+        metrics = ctx.need("telemetry", Telemetry).metrics
+        metrics.watch("store_transactions_open", "Transactions that hold a connection", lambda: store.transactions)
+        metrics.watch("store_pool_connections", "Connections there may be at once", lambda: settings.pool_size)
     check = Check(name="database", fn=look, component_type="datastore")
     return Part(name="store", service=store, checks=(check,), start=store.ping, stop=store.close)

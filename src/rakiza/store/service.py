@@ -145,6 +145,7 @@ class Store:
         self.driver_error: type[Exception] = self._backend.engine.dialect.loaded_dbapi.Error
         self._explained = _Explained(self._backend, (self.driver_error, sa.exc.SQLAlchemyError))
         self._compiled: dict[tuple[sa.Executable, tuple[str, ...]], Compiled] = {}
+        self._running: set[Transaction] = set()
         itself = weakref.ref(self)
         os.register_at_fork(after_in_child=lambda: _forget(itself))
 
@@ -152,6 +153,11 @@ class Store:
     def in_transaction(self) -> bool:
         """Tell whether a write transaction of this context is open."""
         return self.joinable(True) is not None
+
+    @property
+    def transactions(self) -> int:
+        """Return how many transactions of this process are open, each with a connection of its own."""
+        return len(self._running)
 
     def begin(self) -> AbstractContextManager[Transaction]:
         """Open a write transaction, or join the one this context has open; raise StoreBusyError, StoreUnavailableError or another StoreError."""
@@ -222,11 +228,13 @@ class Store:
         with self._explained:
             tx = Transaction(self, self._backend.open(writing))
         _open.set((*_open.get(), tx))
+        self._running.add(tx)
         return tx
 
     def finish(self, tx: Transaction, error: BaseException | None) -> None:
         """End the transaction: undo it for an error of the block or of a block inside, else commit and run what waits for that."""
         tx.closed = True
+        self._running.discard(tx)
         _open.set(tuple(other for other in _open.get() if other is not tx and not other.closed))
         if error is not None:
             self._undo(tx)
@@ -307,3 +315,4 @@ def _forget(store: "weakref.ref[Store]") -> None:
     itself = store()
     if itself is not None:
         itself._backend.forget()
+        itself._running.clear()

@@ -23,7 +23,7 @@ SCHEMA = """CREATE TABLE IF NOT EXISTS telemetry_trace (
     spans INTEGER NOT NULL, errors INTEGER NOT NULL, bytes INTEGER NOT NULL, body BLOB NOT NULL)"""
 _SUMMARY = ("id", "trace_id", "started", "ended", "name", "method", "route", "status", "request_id", "spans", "errors")
 _WRITE = f"INSERT INTO telemetry_trace ({', '.join(_SUMMARY[1:])}, bytes, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - own names
-_READ = "SELECT body FROM telemetry_trace WHERE trace_id = ?"
+_READ = "SELECT body, spans FROM telemetry_trace WHERE trace_id = ?"
 TEXT_HOLDS = "instr(lower(name || ' ' || route || ' ' || trace_id || ' ' || request_id), lower(?)) > 0"
 _CUT = """DELETE FROM telemetry_trace WHERE id <= (SELECT max(id) FROM (SELECT id, sum(bytes) OVER w AS size, count(*) OVER w AS number
     FROM telemetry_trace WINDOW w AS (ORDER BY id DESC)) WHERE size > ? OR number > ?)"""
@@ -44,9 +44,12 @@ class TraceHistory:
     def write(self, traces: Iterable[Trace]) -> bool:
         """Write traces in one transaction, beside what is known of them already; tell whether it worked."""
         now = wall_seconds()
+        by_id: dict[str, list[Record]] = {}
+        for trace_id, records in traces:
+            by_id.setdefault(trace_id, []).extend(records)
 
         def work(connection: sqlite3.Connection) -> bool:
-            self._written += sum(_put(connection, *trace) for trace in traces)
+            self._written += sum(_put(connection, *each) for each in by_id.items())
             if self._written >= PRUNE_AFTER_BYTES or abs(now - self._pruned_at) >= PRUNE_AFTER_SECONDS:
                 _prune(connection, now - self._retention * 86_400)
                 self._written, self._pruned_at = 0, now
@@ -63,8 +66,8 @@ class TraceHistory:
 
     def spans(self, trace_id: str) -> list[Record]:
         """Return the spans of a trace by their start, none for one that is not here."""
-        body = self._local.read(lambda connection: connection.execute(_READ, (trace_id,)).fetchone(), None)
-        return sorted(_decode(body[0]), key=lambda span: span.start) if body is not None else []
+        found = self._local.read(lambda connection: connection.execute(_READ, (trace_id,)).fetchone(), None)
+        return sorted(_decode(found[0]), key=lambda span: span.start) if found is not None else []
 
 
 def _put(connection: sqlite3.Connection, trace_id: str, records: list[Record]) -> int:
@@ -72,7 +75,10 @@ def _put(connection: sqlite3.Connection, trace_id: str, records: list[Record]) -
     try:
         connection.execute(_WRITE, row)
     except sqlite3.IntegrityError:
-        row = _row(trace_id, _decode(connection.execute(_READ, (trace_id,)).fetchone()[0]) + records)
+        body, spans = connection.execute(_READ, (trace_id,)).fetchone()
+        if spans >= MAX_TRACE_SPANS:
+            return 0  # whoever sends the same id again and again must not make this costly
+        row = _row(trace_id, _decode(body) + records)
         connection.execute(_WRITE.replace("INSERT", "REPLACE"), row)
     return len(row[-1])
 

@@ -70,13 +70,21 @@ class Call(NamedTuple):
         return Record(new_span_id(), self.parent_id, name, "client", *times, status, self.error or "", said, [], "rakiza")
 
 
+class Spans(list[object]):
+    """Collect what one request does, up to the bound; the rest is counted."""
+
+    lost = 0
+
+
 def note(context: RequestContext, item: "LightSpan | Call") -> None:
     """Add what was done to the request that did it, up to the bound."""
     spans = context.spans
     if spans is None:
-        context.spans = [item]
+        context.spans = Spans((item,))
     elif len(spans) < MAX_SPANS:
         spans.append(item)
+    elif isinstance(spans, Spans):
+        spans.lost += 1
 
 
 def plain(value: object) -> Plain:
@@ -203,6 +211,8 @@ class Recorder:
     def keep(self, context: RequestContext, first: LightSpan) -> None:
         """Keep the trace of a request: its own span and what it did so far."""
         spans, trace_id = [first, *(context.spans or ())], context.trace_id
+        if isinstance(context.spans, Spans) and context.spans.lost:
+            first.attributes["spans.lost"] = context.spans.lost
         context.spans = Ended(lambda item: self._add(trace_id, [item]))
         self._add(trace_id, spans)
 

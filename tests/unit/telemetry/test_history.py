@@ -80,6 +80,10 @@ def test_one_trace_keeps_a_bounded_number_of_spans(tmp_path: Path, monkeypatch: 
     for block in range(3):
         kept.write([("a" * 32, [record(block * 100 + number) for number in range(1, 7)])])
     assert len(kept.spans("a" * 32)) == 10
+    (row,) = kept.page(10, [])
+    kept.write([("a" * 32, [record(999)]), ("b" * 32, [record(1)]), ("b" * 32, [record(2)])])
+    assert kept.page(10, [])[1] == row
+    assert len(kept.spans("b" * 32)) == 2
 
 
 def test_a_lost_file_costs_traces_and_nothing_else(tmp_path: Path) -> None:

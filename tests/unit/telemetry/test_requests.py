@@ -164,6 +164,7 @@ def test_a_request_keeps_a_bounded_number_of_spans(watched: Any, monkeypatch: py
     site = watched(sample_ratio=1.0)
     site.answered(lambda: [site.tracer.start_span(f"{number}").end() for number in range(50)])
     assert [span.name for span in site.spans] == ["GET /{name}", *"0123456"]
+    assert site.spans[0].attributes["spans.lost"] == 43
 
 
 def test_labels_stay_few_and_totals_add_up(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -154,3 +154,12 @@ def test_a_store_without_a_platform_works(sqlite_url: str) -> None:
     with store.begin() as tx:
         tx.execute(sa.text(LAZY))
     store.close()
+
+
+def test_open_transactions_are_a_metric(platform: Platform) -> None:
+    def shown() -> set[str]:
+        return {line for line in platform.metrics.render().decode().splitlines() if line.startswith("store_")}
+
+    with platform.store.read():
+        assert shown() == {"store_transactions_open 1.0", "store_pool_connections 10.0"}
+    assert shown() == {"store_transactions_open 0.0", "store_pool_connections 10.0"}
