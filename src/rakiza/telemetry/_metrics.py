@@ -1,7 +1,6 @@
 """The registry of metrics, what the process says of itself, and the durations of requests."""
 
 import asyncio
-import platform
 import threading
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
@@ -40,8 +39,7 @@ class Metrics:
         self.registry = CollectorRegistry()
         GCCollector(self.registry)
         PlatformCollector(self.registry)
-        if platform.system() == "Linux":
-            ProcessCollector(registry=self.registry)
+        ProcessCollector(registry=self.registry)  # shows nothing where there is no /proc
         self.watch("python_threads", "Threads of this process", threading.active_count)
 
     def counter(self, name: str, description: str, labels: tuple[str, ...] = ()) -> Counter:
@@ -83,9 +81,6 @@ class LoopWatch:
         if self._loop is not loop:
             self._loop, self._worst = loop, 0.0
             self._next(loop)
-
-    def stop(self) -> None:
-        self._loop = None
 
     def _next(self, loop: asyncio.AbstractEventLoop) -> None:
         self._due = perf_counter() + LOOK_SECONDS

@@ -20,7 +20,7 @@ def part(settings: TelemetrySettings, ctx: Context) -> Part:
     history = TraceHistory(ctx.local, settings.retention_days)
     checks = [Check(name="event_loop", fn=lambda: _loop_check(telemetry), required=False, component_type="system")]
     telemetry.outlets.append(history.write)
-    stops = [telemetry.flush, telemetry.stop_watching]
+    stops = [telemetry.flush]
     if settings.endpoint:
         from ._backends.otlp import Otlp
 

@@ -42,7 +42,7 @@ class Telemetry:
         self._requests = RequestDurations()
         self._series = self._requests.series
         self._loop = LoopWatch()
-        self.watch_loop, self.stop_watching, self.request_totals = self._loop.watch, self._loop.stop, self._requests.totals
+        self.watch_loop, self.request_totals = self._loop.watch, self._requests.totals
         self._lines = Gcra(SLOW_LINES_A_MINUTE, 60.0)
         metrics = self.metrics
         metrics.registry.register(self._requests)
