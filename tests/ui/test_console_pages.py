@@ -6,7 +6,7 @@ from itertools import product
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, Route
+from playwright.sync_api import Browser, Page, Route, expect
 
 from browsing import assert_fits, opened, settle
 from servers import Child
@@ -120,14 +120,14 @@ def test_routes_are_sorted_and_found_and_the_address_says_how(address: str, brow
     first.wait_for()
     page.get_by_role("button", name="p95").click()
     assert page.url.endswith("?sort=-p95_ms")
-    assert "boq/import" in first.inner_text()
+    expect(first).to_contain_text("boq/import")
     page.get_by_role("button", name="p95").click()
-    assert "boq/import" not in first.inner_text()
-    page.get_by_placeholder("Find a route").fill("export")
-    assert page.locator("main tbody tr").count() == 1
+    expect(first).not_to_contain_text("boq/import")
+    page.get_by_placeholder("Find a route").press_sequentially("export")
+    expect(page.get_by_placeholder("Find a route")).to_be_focused()
+    expect(page.locator("main tbody tr")).to_have_count(1)
     page.reload()
-    first.wait_for()
-    assert page.locator("main tbody tr").count() == 1
+    expect(page.locator("main tbody tr")).to_have_count(1)
     page.goto(f"{address}requests?tab=requests")
     page.get_by_role("link", name="Trace", exact=True).first.click()
     page.wait_for_url(re.compile("/console/traces/[0-9a-f]{32}$"))
