@@ -15,9 +15,9 @@ hypothesis.settings.register_profile("house", deadline=None, suppress_health_che
 hypothesis.settings.load_profile("house")
 
 RUN = pytest.StashKey[servers.Run]()
-OWN_SETTINGS = ("RAKIZA_", "NOUFAL_", "MONITORING_", "REDIS_", "LOG_", "BACKUP_", "OTEL_")
+OWN_SETTINGS = ("RAKIZA_", "NOUFAL_", "MONITORING_", "REDIS_", "LOG_", "BACKUP_", "OTEL_", "SENTRY_")
 OWN_NAMES = frozenset(
-    {"DATABASE_URL", "ENABLE_MONITORING", "USE_REDIS_CACHE", "MAX_BACKUPS", "ENABLE_BACKUP_SCHEDULER", "SENTRY_DSN"}
+    {"DATABASE_URL", "ENABLE_MONITORING", "USE_REDIS_CACHE", "MAX_BACKUPS", "ENABLE_BACKUP_SCHEDULER"}
     | {"JWT_SECRET", "CORS_ORIGINS", "APP_ENV", "OPS_API_KEY"}
 )
 

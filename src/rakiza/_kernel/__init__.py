@@ -14,6 +14,7 @@ from .ids import span_id, token, trace_id, uuid7
 from .local import LocalFile
 from .part import Check, CheckResult, Command, Context, Migrations, Part, service_at_hand, set_default
 from .ports import OPS_ADMIN, OPS_READ, OPS_WRITE, PUBLIC, SIGNED_IN, Audit, Authenticator, Credentials, Ports, Principal
+from .redaction import Redactor
 from .settings import RoomSettings, SettingsError, SettingsReader
 from .tasks import LoopThread, Supervisor, WorkerPool
 from .text import describe
@@ -42,6 +43,7 @@ __all__ = [
     "Part",
     "Ports",
     "Principal",
+    "Redactor",
     "Request",
     "RequestContext",
     "Response",

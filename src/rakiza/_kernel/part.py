@@ -11,6 +11,7 @@ from .context import current
 from .http import Route
 from .local import LocalFile
 from .ports import Ports
+from .redaction import Redactor
 from .settings import SettingsReader
 from .tasks import Supervisor, WorkerPool
 
@@ -80,6 +81,7 @@ class Context:
         self.pool = WorkerPool()
         self.supervisor = Supervisor(clock)
         self.local = LocalFile(home / "telemetry.db")
+        self.redactor = Redactor()
         self._services: dict[str, object] = {}
         self.parts: list[Part] = []
 
@@ -97,6 +99,10 @@ class Context:
         if not isinstance(service, kind):
             raise ValueError(f"the part {name!r} is needed and is not there")
         return service
+
+    def scrub(self, value: object) -> object:
+        """Return a value of any depth without secrets, by the rules of the log files when there are any."""
+        return self.redactor.nested(value)
 
     def has(self, name: str) -> bool:
         """Tell whether the part `name` is there."""

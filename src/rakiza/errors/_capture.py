@@ -5,6 +5,7 @@ import logging
 import sys
 import sysconfig
 from collections import deque
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import islice
@@ -15,8 +16,6 @@ from typing import Any
 import msgspec
 
 from rakiza._kernel import describe, request_context
-
-from ._core import scrub
 
 OUTER_FRAMES, INNER_FRAMES, WALKED_FRAMES = 10, 40, 10_000
 CAUSES, CRUMBS, RING = 10, 30, 1000
@@ -88,7 +87,7 @@ def in_app(file: str) -> bool:
     return "site-packages" not in file and "dist-packages" not in file and not file.startswith(_FOREIGN)
 
 
-def finished(seen: dict[str, Any]) -> dict[str, Any]:
+def finished(seen: dict[str, Any], scrub: Callable[[Any], Any]) -> dict[str, Any]:
     """Return the sample an operator sees: frames with their source lines, secrets hidden, bounded."""
     frames = [_frame(*step, last=step is seen["frames"][-1]) for step in seen["frames"]]
     found: dict[str, Any] = scrub(seen | {"frames": frames, "breadcrumbs": [_crumb(*one) for one in seen["breadcrumbs"]]})

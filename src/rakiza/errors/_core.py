@@ -1,4 +1,4 @@
-"""Decide about errors without I/O: what belongs together, what is kept of it, which state follows, what must not be shown."""
+"""Decide about errors without I/O: what belongs together, what is kept of it, which state follows."""
 
 import re
 from collections import Counter
@@ -7,24 +7,10 @@ from datetime import datetime
 from hashlib import blake2b
 from typing import Any
 
-HIDDEN = "[redacted]"
 HOURS, RECENT, USERS = 24, 30, 200
 NORMAL_CHARS = 200
 ITEM = ("id", "kind", "message", "culprit", "state", "count", "users", "first_seen", "last_seen", "release", "route", "trace_id", "request_id")
 """What a list shows of a group."""
-_NAMES = (
-    r"(?:pass(?:word|wd|phrase|code)?|pwd|secret|token|authorization|credential|(?:api|access|private)[_-]?key|session(?:[_-]?id)?|dsn|otp|csrf"
-    r"|كلمة[ _](?:المرور|السر)|الرقم[ _]السري|رمز[ _](?:التحقق|الدخول))"
-)
-_VALUE = r"\"[^\"]*\"?|'[^']*'?|(?:(?:bearer|basic) +)?[^\s\"',;&)}\]]+"
-_SECRET_KEY = re.compile(_NAMES + "|cookie", re.IGNORECASE)
-_SECRETS = (
-    (re.compile(r"(?i)(cookie[\"']?\s*[:=]\s*)[^\n]+"), rf"\1{HIDDEN}"),
-    (re.compile(rf"(?i)({_NAMES}[\w-]{{0,20}}[\"']?\s*(?:=>|[:=])\s*)(?!>|\[red)(?:{_VALUE})"), rf"\1{HIDDEN}"),
-    (re.compile(r"(?i)(bearer\s+)[\w.~+/=-]{6,}"), rf"\1{HIDDEN}"),
-    (re.compile(r"\beyJ[\w-]{6,}\.[\w.-]*"), HIDDEN),
-    (re.compile(r"(://)[^\s/@]+@"), rf"\1{HIDDEN}@"),
-)
 _VARIABLE = re.compile(
     r"(?i)\"[^\"]*\"|(?<!\w)'[^']*'|«[^»]*»|“[^”]*”|\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b|\b0x[0-9a-f]+\b"
     r"|\b(?=[a-f]*\d)[0-9a-f]{8,}\b|\d+(?:[.,٫٬:/-]\d+)*"
@@ -46,7 +32,7 @@ def after(state: str, changed_at: str, seen_at: str) -> str:
     return "regressed" if state == "resolved" and seen_at > changed_at else state
 
 
-def group(seen: dict[str, Any], in_app: Callable[[str], bool]) -> dict[str, Any]:
+def group(seen: dict[str, Any], in_app: Callable[[str], bool], scrub: Callable[[Any], Any]) -> dict[str, Any]:
     """Return the group of one error: by its kind and the application's own functions on the stack, or by its words when there is no stack."""
     at, user, kind, text = seen["at"], seen["user_id"], seen["kind"], scrub(seen["message"])
     own = [function for file, _, function in seen["frames"] if in_app(file)] or [function for _, _, function in seen["frames"]]
@@ -86,14 +72,3 @@ def hourly(counts: Mapping[str, int], now: str) -> list[int]:
     """Return the counts of the last 24 hours, oldest first."""
     return [counts.get(str(hour), 0) for hour in range(hour_of(now) - HOURS + 1, hour_of(now) + 1)]
 
-
-def scrub(value: Any) -> Any:
-    """Return `value` without what stands under the name of a secret or looks like one."""
-    if isinstance(value, str):
-        value = value.encode("utf-8", "replace").decode()  # half a surrogate pair would be refused by JSON
-        for pattern, instead in _SECRETS:
-            value = pattern.sub(instead, value)
-        return value
-    if isinstance(value, dict):
-        return {key: HIDDEN if _SECRET_KEY.search(str(key)) else scrub(inner) for key, inner in value.items()}
-    return [scrub(inner) for inner in value] if isinstance(value, list | tuple) else value

@@ -1,11 +1,10 @@
 """Send errors to Sentry: the one file that imports `sentry_sdk`, and only once there is a DSN."""
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from rakiza._kernel import SettingsError
-
-from ._core import scrub
 
 QUEUE, CLOSE_SECONDS = 100, 2.0
 log = logging.getLogger("rakiza.errors")
@@ -14,7 +13,7 @@ log = logging.getLogger("rakiza.errors")
 class Sentry:
     """Hold a client of its own, without integrations: the application's use of `sentry_sdk` stays its own; events wait in a bounded queue."""
 
-    def __init__(self, dsn: str, environment: str, release: str) -> None:
+    def __init__(self, dsn: str, environment: str, release: str, scrub: Callable[[Any], Any]) -> None:
         try:
             from sentry_sdk import Client
         except ImportError:

@@ -11,7 +11,8 @@ from .settings import ErrorSettings
 
 def part(settings: ErrorSettings, ctx: Context) -> Part:
     """Build the error tracker; what waits is folded into the groups every second."""
-    tracker = ErrorTracker(replace(settings, environment=settings.environment or ctx.environment), ctx.local, ctx.clock)
+    settings = replace(settings, environment=settings.environment or ctx.environment)
+    tracker = ErrorTracker(settings, ctx.local, ctx.clock, ctx.scrub)
     ctx.supervisor.every("errors", FLUSH_SECONDS, tracker.flush)
     checks = (Check(name="errors", fn=tracker.look, required=False),)
     return Part(name="errors", service=tracker, checks=checks, routes=routes(tracker, ctx.ports), start=tracker.start, stop=tracker.close)

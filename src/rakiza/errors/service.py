@@ -6,11 +6,12 @@ import sys
 import threading
 import weakref
 from collections import deque
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from rakiza._kernel import SYSTEM_CLOCK, CheckResult, Clock, LocalFile, SettingsError, current, describe, service_at_hand
+from rakiza._kernel import SYSTEM_CLOCK, CheckResult, Clock, LocalFile, Redactor, SettingsError, current, describe, service_at_hand
 
 from ._capture import Crumbs, finished, in_app, noted
 from ._core import group, merged
@@ -21,13 +22,17 @@ from .settings import ErrorSettings
 
 QUEUE, SENT_PER_GROUP = 1000, 10
 FLUSH_SECONDS = 1.0
+Scrub = Callable[[Any], Any]
 log = logging.getLogger("rakiza.errors")
 
 
 class ErrorTracker:
     """Group unexpected errors; capturing never raises and never waits for disk or network."""
 
-    def __init__(self, settings: ErrorSettings | None = None, local: LocalFile | None = None, clock: Clock = SYSTEM_CLOCK) -> None:
+    def __init__(
+        self, settings: ErrorSettings | None = None, local: LocalFile | None = None, clock: Clock = SYSTEM_CLOCK, scrub: Scrub | None = None
+    ) -> None:
+        self._scrub: Scrub = scrub or Redactor().nested
         self.settings = settings or ErrorSettings()
         self.groups = Groups(local or LocalFile(Path(":memory:")))
         self.crumbs = Crumbs()
@@ -43,7 +48,7 @@ class ErrorTracker:
     def init_sentry(self, dsn: str, environment: str = "", release: str = "") -> None:
         """Send errors to Sentry from now on, when there is a DSN; raise SettingsError for one that cannot be read or without `sentry-sdk`."""
         self._of_app = {"release": release or self.settings.release, "environment": environment or self.settings.environment}
-        self._sentry = Sentry(dsn, **self._of_app) if dsn else None
+        self._sentry = Sentry(dsn, **self._of_app, scrub=self._scrub) if dsn else None
 
     def capture_exception(self, error: BaseException) -> None:
         """Record `error` with the request it happened in, once; one that callers are told about (AppError) is a warning line and no group."""
@@ -73,11 +78,11 @@ class ErrorTracker:
             batch = [self._queue.popleft() for _ in range(len(self._queue))]
             found: dict[str, dict[str, Any]] = {}
             for seen in batch:
-                kept = group(seen, in_app)
+                kept = group(seen, in_app, self._scrub)
                 found[kept["id"]] = kept = merged(found.get(kept["id"]), kept)
                 if self._sentry is not None and kept["count"] <= SENT_PER_GROUP:
-                    self._sentry.send(kept["id"], finished(seen))
-            folded = [kept | {"sample": finished(kept["sample"])} for kept in found.values()]
+                    self._sentry.send(kept["id"], finished(seen, self._scrub))
+            folded = [kept | {"sample": finished(kept["sample"], self._scrub)} for kept in found.values()]
             oldest = self._clock.now() - timedelta(days=self.settings.keep_days)
             back = self.groups.add(folded, oldest.isoformat()) if batch else []
         self.dropped += len(batch) if back is None else 0

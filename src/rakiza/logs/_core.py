@@ -8,9 +8,8 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from rakiza._kernel import RequestContext, current
-
-from ._redaction import Redactor, text_of
+from rakiza._kernel import Redactor, RequestContext, current
+from rakiza._kernel.redaction import text_of
 
 _encoder = msgspec.json.Encoder(enc_hook=text_of)
 MAX_TRACEBACK_LINES = 200

@@ -17,6 +17,7 @@ def part(settings: LogSettings, ctx: Context) -> Part:
         settings = msgspec.structs.replace(settings, pretty=pretty, console_level=settings.console_level or settings.level)
     logs = Logs(ctx.app_name, settings.dir or ctx.home / "logs", settings)
     ctx.ports.audit = logs
+    ctx.redactor = logs.redactor
     ctx.supervisor.every("access-log", FLUSH_SECONDS, logs.flush)
     ctx.supervisor.every("logs", TICK_SECONDS, logs.tick)
 

@@ -12,12 +12,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import TextIO
 
-from rakiza._kernel import SYSTEM_CLOCK, RequestContext, current
+from rakiza._kernel import SYSTEM_CLOCK, Redactor, RequestContext, current
 from rakiza._kernel.clock import wall_seconds
 
 from ._core import AccessLine, ConsoleFormatter, Renderer, Timestamps, context_fields, encoded, encoded_access, with_ids
 from ._levels import Levels
-from ._redaction import Redactor
 from ._writer import BufferedWriter, FileHandler, FileWriter
 from .settings import LogSettings
 

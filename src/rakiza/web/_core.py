@@ -290,6 +290,8 @@ class PassCore:
         if not isinstance(error, AppError):
             self.capture(exchange, error)
             error = unexpected(exchange.context.request_id)
+        elif error.status >= 500:
+            self.errors.capture_exception(error)  # one warning line and no group
         headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in error.headers.items()]
         return Response(problem(error, exchange.context.request_id), error.status, headers, content_type=PROBLEM)
 

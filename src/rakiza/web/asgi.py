@@ -63,6 +63,7 @@ class AsgiPass:
             if not ours or not await self._answered(exchange, scope, headers, peer, receive, sender):
                 await self._application(scope, receive, sender)
         except Exception as error:  # noqa: BLE001 - border: the request pass
+            exchange.context.route = exchange.context.route or route_template(scope)
             await self._failed(exchange, receive, sender, error)
         finally:
             request_context.reset(reset)

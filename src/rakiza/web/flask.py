@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
-from flask import Flask
+from flask import Flask, request
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAllowed
 from werkzeug.routing import RequestRedirect
@@ -51,7 +51,10 @@ def install(app: Flask, core: PassCore, start: Callable[[], None], stop: Callabl
     app.extensions[KEY] = core
 
     def capture(exc_info: "tuple[type, BaseException, TracebackType] | tuple[None, None, None]") -> None:
-        if exc_info[1] is not None and not isinstance(exc_info[1], AppError):
+        context, rule = current(), request.url_rule
+        if context is not None and rule is not None:
+            context.route = rule.rule
+        if exc_info[1] is not None:
             core.errors.capture_exception(exc_info[1])
 
     def propagates() -> bool:

@@ -44,6 +44,7 @@ def install(app: Litestar, core: PassCore, start: Callable[[], None], stop: Call
 
     async def begin() -> None:
         await asyncio.to_thread(start)
+        core.telemetry.watch_loop(asyncio.get_running_loop())
 
     async def end() -> None:
         await asyncio.to_thread(stop)

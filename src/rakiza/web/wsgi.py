@@ -127,6 +127,7 @@ class WsgiPass:
         try:
             return answer.follow(self.app(environ, answer.start))
         except Exception as error:
+            exchange.context.route = exchange.context.route or self.route_of(environ)
             if answer.started or self._propagates():
                 core.capture(exchange, error)
                 raise

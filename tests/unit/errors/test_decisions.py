@@ -6,11 +6,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rakiza.errors._core import HIDDEN, HOURS, RECENT, USERS, after, fingerprint, group, hourly, merged, normalise, scrub
+from rakiza.errors._core import HOURS, RECENT, USERS, after, fingerprint, group, hourly, merged, normalise
 
 NAMES = st.text(alphabet=string.ascii_lowercase + "مشروع", min_size=1, max_size=8)
 STACK = st.lists(NAMES, min_size=1, max_size=8)
@@ -42,44 +41,8 @@ def test_numbers_ids_and_quoted_texts_do_not_part_messages(numbers: list[int], o
 
 
 @given(st.text(max_size=3000))
-def test_any_text_has_a_short_normal_form_and_survives_scrubbing(text: str) -> None:
+def test_any_text_has_a_short_normal_form(text: str) -> None:
     assert len(normalise(text)) <= 200
-    assert scrub(scrub(text)) == scrub(text)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "password=hunter2secret",
-        'the {"password": "hunter2secret"} was sent',
-        "login(passwd='hunter2secret')",
-        "Authorization: Basic hunter2secret",
-        "authorization: Bearer hunter2secret.x",
-        "got Bearer hunter2secret",
-        "postgresql://noufal:hunter2secret@db/app",
-        "https://hunter2secret@sentry.example/5",
-        "Cookie: a=1; session=hunter2secret; b=2",
-        "api_key => hunter2secret",
-        "X-API-Key: hunter2secret",
-        "eyJhbGciOiJIUzI1NiJ9.hunter2secret.sig",
-        "كلمة المرور: hunter2secret",
-        "رمز التحقق = hunter2secret",
-    ],
-)
-def test_secrets_in_texts_are_hidden(text: str) -> None:
-    assert "hunter2" not in scrub(text)
-    assert scrub(scrub(text)) == scrub(text)
-    assert "hunter2" not in str(scrub({"message": [text]}))
-
-
-@pytest.mark.parametrize("text", ["فشل حفظ المستخلص رقم 12", "token expired", "session of user 5 ended", "basic information", "https://example.com/a@b"])
-def test_other_texts_stay(text: str) -> None:
-    assert scrub(text) == text
-
-
-@pytest.mark.parametrize("key", ["password", "X-Auth-Token", "Set-Cookie", "client_secret", "apiKey", "كلمة المرور"])
-def test_what_stands_under_the_name_of_a_secret_is_hidden(key: str) -> None:
-    assert scrub({key: {"deep": "x"}, "name": "سارة"}) == {key: HIDDEN, "name": "سارة"}
 
 
 @given(STATES, st.integers(-100, 100))
@@ -94,7 +57,7 @@ def seen(minutes: int, user: str | None, number: int = 0) -> dict[str, Any]:
     at = (START + timedelta(minutes=minutes)).isoformat()
     ids = {name: f"{name}{number}" for name in ("request_id", "trace_id", "route", "release")}
     frames = [("/app/a.py", 3, "a:f")]
-    return group({"at": at, "kind": "ValueError", "message": f"قيمة {number}", "raised": True, "user_id": user, "frames": frames, **ids}, bool)
+    return group({"at": at, "kind": "ValueError", "message": f"قيمة {number}", "raised": True, "user_id": user, "frames": frames, **ids}, bool, str)
 
 
 @given(st.lists(st.tuples(st.integers(0, 3000), st.sampled_from([None, "u1", "u2", "u3"])), min_size=1, max_size=60))

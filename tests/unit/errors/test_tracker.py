@@ -132,7 +132,6 @@ class ShyError(Exception):
 def test_no_error_is_too_strange(tracker: ErrorTracker, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logging.getLogger("rakiza.errors"), "disabled", True)  # half a surrogate pair in a captured line ends a worker
 
-
     def deep() -> None:
         deep()
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rakiza._kernel import RequestContext, use_context
+from rakiza._kernel.redaction import Redactor
 from rakiza.logs._core import ConsoleFormatter, Renderer, encoded, terminal_safe
-from rakiza.logs._redaction import Redactor
 
 EVIL = "a\x1b[2J\x9b31m\u202eكشف\u2066b\r\nINFO forged\x00\x7f\u2028"
 RAW = "\x1b\x9b\u202e\u2066\r\n\x00\x7f\u2028"

@@ -4,9 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rakiza.logs._redaction import MAX_CHARACTERS, REDACTED, Redactor, passes_luhn
+from rakiza._kernel.redaction import MAX_CHARACTERS, REDACTED, Redactor, passes_luhn
 
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjMifQ.dBjftJeZ4CVP-mB92K27uhbUJU1p1r"
+NESTED = Redactor().nested
 REDACTOR = Redactor(keys=("badge_no",), patterns=(r"CASE-\d+",), emails=True)
 
 
@@ -113,3 +114,43 @@ def test_a_hostile_text_takes_no_longer_than_its_length(piece: str) -> None:
 @pytest.mark.parametrize(("number", "right"), [("4111111111111111", True), ("79927398713", True), ("79927398710", False), ("0", True)])
 def test_luhn(number: str, *, right: bool) -> None:
     assert passes_luhn(number) is right
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "password=hunter2secret",
+        'the {"password": "hunter2secret"} was sent',
+        "login(passwd='hunter2secret')",
+        "Authorization: Basic hunter2secret",
+        "authorization: Bearer hunter2secret.x",
+        "got Bearer hunter2secret",
+        "postgresql://noufal:hunter2secret@db/app",
+        "https://hunter2secret@sentry.example/5",
+        "Cookie: a=1; session=hunter2secret; b=2",
+        "api_key => hunter2secret",
+        "X-API-Key: hunter2secret",
+        "eyJhbGciOiJIUzI1NiJ9.hunter2secret.sig",
+        "كلمة المرور: hunter2secret",
+        "رمز التحقق = hunter2secret",
+    ],
+)
+def test_secrets_in_texts_are_hidden(text: str) -> None:
+    assert "hunter2" not in NESTED(text)
+    assert NESTED(NESTED(text)) == NESTED(text)
+    assert "hunter2" not in str(NESTED({"message": [text]}))
+
+
+@pytest.mark.parametrize("text", ["فشل حفظ المستخلص رقم 12", "token expired", "session of user 5 ended", "basic information", "https://example.com/a@b"])
+def test_other_texts_stay(text: str) -> None:
+    assert NESTED(text) == text
+
+
+@pytest.mark.parametrize("key", ["password", "X-Auth-Token", "Set-Cookie", "client_secret", "apiKey", "كلمة المرور"])
+def test_what_stands_under_the_name_of_a_secret_is_hidden(key: str) -> None:
+    assert NESTED({key: {"deep": "x"}, "name": "سارة"}) == {key: REDACTED, "name": "سارة"}
+
+
+@given(st.text(max_size=3000))
+def test_what_is_hidden_once_is_hidden(text: str) -> None:
+    assert NESTED(NESTED(text)) == NESTED(text)

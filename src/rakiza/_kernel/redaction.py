@@ -1,9 +1,10 @@
-"""Take secrets and personal data out of what is logged, by the name of a field and by the shape of a text; no I/O."""
+"""Take secrets and personal data out of what is kept, by the name of a field and by the shape of a text; no I/O."""
 
 import re
 from collections.abc import Mapping
 from functools import lru_cache
 from itertools import islice
+from typing import Any
 
 REDACTED = "[redacted]"
 MAX_CHARACTERS = 64 * 1024
@@ -12,19 +13,24 @@ MAX_VALUES = 500  # in one line's details, all levels together
 MAX_DEPTH = 8
 KNOWN_TEXTS, KNOWN_CHARACTERS = 4_096, 256
 _PARTS = ["password", "passwd", "passphrase", "secret", "token", "authorization", "cookie", "apikey", "accesskey", "privatekey", "credential"]
-_PARTS += ["nationalid", "cardnumber", "creditcard", "كلمةالمرور", "كلمةالسر", "رقمالهوية", "الآيبان"]
-_WORDS = frozenset({"pwd", "otp", "totp", "pin", "cvv", "cvc", "iban", "jwt", "ssn", "iqama", "آيبان"})
-_STEMS = ["pass", "secret", "token", "authori", "cookie", "key", "otp", "iban", "pwd", "credential", "national", "كلمة", "هوية"]
+_PARTS += ["nationalid", "cardnumber", "creditcard", "sessionid", "csrf"]
+_PARTS += ["كلمةالمرور", "كلمةالسر", "رقمالهوية", "الآيبان", "الرقمالسري", "رمزالتحقق", "رمزالدخول"]
+_WORDS = frozenset({"pwd", "dsn", "passcode", "otp", "totp", "pin", "cvv", "cvc", "iban", "jwt", "ssn", "iqama", "آيبان"})
+_STEMS = ["pass", "secret", "token", "authori", "cookie", "key", "otp", "iban", "pwd", "credential", "national", "session", "dsn", "csrf"]
+_STEMS += ["كلمة", "هوية", "الرقم", "رمز"]
 _NAMES = (
-    r"password|passwd|passphrase|secret|token|authorization|(?:api|access|private)[ _-]?key|credentials?|national[ _-]?id"
-    r"|كلمة[ _](?:المرور|السر)|رقم[ _]الهوية|(?<![^\W_])(?:t?otp|iban|pwd)"
+    r"password|passwd|passphrase|passcode|csrf|session[_-]?id|secret|token|authorization|(?:api|access|private)[ _-]?key|credentials?"
+    r"|national[ _-]?id|كلمة[ _](?:المرور|السر)|رقم[ _]الهوية|الرقم[ _]السري|رمز[ _](?:التحقق|الدخول)|(?<![^\W_])(?:t?otp|iban|pwd|dsn)"
 )
 # Every repetition is bounded: a hostile text must not make the search quadratic.
-_VALUE = r"""[\w-]{0,20}\\?["']?\s{0,3}[=:]\s{0,3}(?P<value>\\?"[^"]{0,256}"|'[^']{0,256}'|[^\s"',;&}\])]+)"""
-_COOKIE = re.compile(r"""(cookie\\?["']?\s{0,3}[=:])[^\r\n]{1,4096}""", re.IGNORECASE)
-_BEARER = re.compile(r"\b(bearer|basic)\s{1,3}[\w.~+/=-]{6,}", re.IGNORECASE)
+_VALUE = (
+    r"""[\w-]{0,20}\\?["']?\s{0,3}(?:=>|[=:](?!>))\s{0,3}(?!\[redacted\])"""
+    r"""(?P<value>\\?"[^"]{0,256}"|'[^']{0,256}'|(?:(?:bearer|basic) {1,3})?[^\s"',;&}\])]+)"""
+)
+_COOKIE = re.compile(r"""(cookie\\?["']?\s{0,3}[=:]) ?(?!\[redacted\])[^\r\n]{1,4096}""", re.IGNORECASE)
+_BEARER = re.compile(r"\b(bearer|basic(?=\s{1,3}[\w.~+/-]{0,256}[\d=]))\s{1,3}[\w.~+/=-]{6,}", re.IGNORECASE)
 _JWT = re.compile(r"(?<![\w-])eyJ[\w-]{4,}\.[\w-]{4,}(?:\.[\w-]*)?")
-_URL_PASSWORD = re.compile(r"(://[^\s:/@]{0,64}:)[^\s/@]{1,128}(?=@)")
+_URL_PASSWORD = re.compile(r"(://(?:[^\s:/@]{0,64}:)?)(?!\[redacted\])[^\s:/@]{1,128}(?=@)")
 _IBAN = re.compile(r"(?<![0-9A-Za-z])SA\d{2}(?:[ -]?[0-9A-Z]){20}(?![0-9A-Za-z])", re.IGNORECASE)
 _LONG_NUMBER = re.compile(r"\d(?:[ -]?\d){12}")
 _CARD = re.compile(r"(?<![\w.-])[2-6](?:[ -]?\d){12,18}(?![\w-])")
@@ -112,6 +118,14 @@ class Redactor:
             return [self.value(one, depth - 1, room) for one in islice(value, room[0])]
         text = value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else text_of(value)
         return self.text(text if len(text) <= MAX_VALUE_CHARACTERS else text[:MAX_VALUE_CHARACTERS] + "…")
+
+    def nested(self, value: Any) -> Any:
+        """Return a value of any depth without secrets, nothing cut; for what is bounded already."""
+        if isinstance(value, str):
+            return self.text(value.encode("utf-8", "replace").decode())  # half a surrogate pair would be refused by JSON
+        if isinstance(value, Mapping):
+            return {key: REDACTED if self.is_secret(str(key)) else self.nested(one) for key, one in value.items()}
+        return [self.nested(one) for one in value] if isinstance(value, list | tuple) else value
 
     def _field(self, key: str, value: object, depth: int, room: list[int]) -> object:
         return REDACTED if self.is_secret(key) and value is not None and not isinstance(value, bool) else self.value(value, depth - 1, room)
