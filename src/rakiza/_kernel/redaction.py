@@ -4,7 +4,6 @@ import re
 from collections.abc import Mapping
 from functools import lru_cache
 from itertools import islice
-from typing import Any
 
 REDACTED = "[redacted]"
 MAX_CHARACTERS = 64 * 1024
@@ -119,7 +118,7 @@ class Redactor:
         text = value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else text_of(value)
         return self.text(text if len(text) <= MAX_VALUE_CHARACTERS else text[:MAX_VALUE_CHARACTERS] + "…")
 
-    def nested(self, value: Any) -> Any:
+    def nested(self, value: object) -> object:
         """Return a value of any depth without secrets, nothing cut; for what is bounded already."""
         if isinstance(value, str):
             return self.text(value.encode("utf-8", "replace").decode())  # half a surrogate pair would be refused by JSON
