@@ -42,9 +42,9 @@ T = TypeVar("T")
 Builder = Callable[["RoomSettings", Context], Part]
 log = logging.getLogger(__name__)
 
-ROOMS = ("errors", "logs", "telemetry", "store", "health", "security", "console")
+ROOMS = ("errors", "logs", "telemetry", "store", "health", "security", "monitoring", "console")
 """The rooms in the order in which they start; each has `part` and exactly one settings class in its door."""
-ALONE: tuple[str, ...] = ()
+ALONE: tuple[str, ...] = ("monitoring",)
 """The rooms an application may take one by one (`init_monitoring(app)`); the others every platform has."""
 ALIASES = {"sentry": ("errors", {"dsn": "sentry_dsn"}), "logger": ("logs", {"pretty_print": "pretty"})}
 """The specified groups of `integrate(app, sentry=…, logger=…)`: the room that knows them, and the fields that have another name there."""

@@ -1,0 +1,177 @@
+"""Alerts: raised and ended once for all processes of an application, told to log and webhook, remembered across restarts."""
+
+import http.client
+import logging
+import socket
+import sqlite3
+from collections import deque
+from collections.abc import Callable, Mapping
+from urllib.parse import urlsplit
+
+import msgspec
+
+from rakiza._kernel import LocalFile
+
+from ._core import Alarm, Rule, step
+
+MAX_REMEMBERED = 200
+MAX_QUEUE = 100
+WEBHOOK_TIMEOUT_SECONDS = 5.0
+TABLE = "CREATE TABLE IF NOT EXISTS monitoring_alert (id INTEGER PRIMARY KEY, name TEXT NOT NULL, ended INTEGER NOT NULL, body BLOB NOT NULL)"
+NAMES = {
+    "cpu": ("cpu_percent", "Processor", "المعالج", "%"),
+    "ram": ("ram_percent", "Memory", "الذاكرة", "%"),
+    "swap": ("swap_percent", "Swap", "ذاكرة التبديل", "%"),
+    "disk": ("disk_percent", "Disk", "القرص", "%"),
+    "error_rate": ("error_rate", "Failed requests", "الطلبات الفاشلة", "%"),
+    "p95": ("p95_ms", "Response time (p95)", "زمن الاستجابة (p95)", "ms"),
+    "loop_lag": ("loop_lag_ms", "Event loop delay", "تأخر حلقة الأحداث", "ms"),
+}
+ARABIC = {"%": "٪", "ms": " مللي ثانية"}
+LEVELS = ("warning", "critical")
+log = logging.getLogger(__name__)
+
+
+class Alert(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Say what is above which threshold since when; `value` is the one of the last change."""
+
+    name: str
+    metric: str
+    level: str
+    value: float
+    threshold: float
+    since: str
+    message_en: str
+    message_ar: str
+    ended: str | None = None
+
+
+def texts(name: str, value: float, threshold: float) -> tuple[str, str]:
+    """Return what is wrong in English and in Arabic."""
+    _, english, arabic, unit = NAMES[name]
+    ours = ARABIC[unit]
+    return f"{english} is at {value:g} {unit}, above {threshold:g} {unit}", f"{arabic} عند {value:g}{ours}، فوق الحد {threshold:g}{ours}"
+
+
+class Alerts:
+    """Follow readings through their rules; the process that notes a change in the file first is the one that tells it."""
+
+    def __init__(self, rules: Mapping[str, Rule], local: LocalFile, tell: Callable[[str, Alert], None]) -> None:
+        self.rules, self._local, self._tell = rules, local, tell
+        self._alarms = {name: [Alarm(), Alarm()] for name in rules}
+        self._noted, self._told = dict.fromkeys(rules, 0), dict.fromkeys(rules, 0)
+        self._held: dict[str, Alert] = {}
+        local.declare(TABLE)
+
+    def restore(self, at: str) -> None:
+        """Take up what was active when the last process ended; end what is watched no more."""
+        for alert in self._read(0):
+            if alert.name in self.rules:
+                self._held[alert.name] = alert
+                self._alarms[alert.name] = [Alarm(on=True), Alarm(on=alert.level == "critical")]
+                self._noted[alert.name] = self._told[alert.name] = self.level(alert.name)
+            else:
+                self._note(msgspec.structs.replace(alert, ended=at))
+
+    def look(self, values: Mapping[str, float | None], at: str) -> None:
+        """Follow one reading of each value; nothing to read is as good as zero."""
+        for name, rule in self.rules.items():
+            value = values.get(name) or 0.0
+            self._alarms[name] = [step(alarm, rule, bound, value) for alarm, bound in zip(self._alarms[name], rule.bounds, strict=True)]
+            if not self.level(name) == self._noted[name] == self._told[name]:
+                self._change(name, self.level(name), value, at)
+
+    def _change(self, name: str, level: int, value: float, at: str) -> None:
+        """Note and tell a change; what a full disk refuses is told at once and noted by one of the next readings."""
+        held, bound = self._held.get(name), self.rules[name].bounds[max(0, level - 1)]
+        english, arabic = texts(name, round(value, 1), bound)
+        facts = {"metric": NAMES[name][0], "level": LEVELS[max(0, level - 1)], "since": held.since if held else at}
+        alert = Alert(name=name, value=round(value, 1), threshold=bound, message_en=english, message_ar=arabic, **facts)
+        alert = msgspec.structs.replace(held or alert, ended=at) if not level else alert
+        noted = self._note(alert)
+        if self._told[name] != level and (noted is not False or not (level or self._noted[name])):
+            event = "ended" if not level else "changed" if held else "raised"
+            log.warning("alert %s: %s; %s", event, alert.message_en, alert.message_ar)
+            self._tell(event, alert)
+        self._told[name], self._held[name] = level, alert
+        if noted is not None:
+            self._noted[name] = level
+            if not level:
+                del self._held[name]
+
+    def level(self, name: str) -> int:
+        """Return the level of an alert: 0 calm, 1 warning, 2 critical."""
+        return sum(alarm.on for alarm in self._alarms.get(name, ()))
+
+    def warnings(self, values: Mapping[str, float]) -> tuple[int, list[tuple[str, str]]]:
+        """Return the worst level of these values by themselves, and a text in both languages for each above its threshold."""
+        above = {name: sum(value > bound for bound in self.rules[name].bounds) for name, value in values.items() if name in self.rules}
+        found = [texts(name, values[name], self.rules[name].bounds[0]) for name, level in above.items() if level]
+        return max(above.values(), default=0), found
+
+    def active(self) -> list[Alert]:
+        """Return what is active here or in another process of the application."""
+        found = {alert.name: alert for alert in self._read(0)} | self._held
+        return sorted((alert for alert in found.values() if not alert.ended), key=lambda alert: alert.since)
+
+    def recent(self) -> list[Alert]:
+        """Return what has ended, the latest first."""
+        return self._read(1)
+
+    def _read(self, ended: int) -> list[Alert]:
+        query = "SELECT body FROM monitoring_alert WHERE ended = ? ORDER BY id DESC LIMIT ?"
+        none: list[tuple[bytes]] = []
+        found = self._local.read(lambda connection: connection.execute(query, (ended, MAX_REMEMBERED)).fetchall(), none)
+        return [msgspec.json.decode(body, type=Alert) for (body,) in found]
+
+    def _note(self, alert: Alert) -> bool | None:
+        """Write an alert; return false when another process has written the same before, none when the file refuses."""
+
+        def write(connection: sqlite3.Connection) -> bool:
+            found = connection.execute("SELECT id, body FROM monitoring_alert WHERE name = ? AND ended = 0", (alert.name,)).fetchone()
+            held = msgspec.json.decode(found[1], type=Alert) if found else None
+            if (held is None and alert.ended) or (held and not alert.ended and held.level == alert.level):
+                return False
+            body = msgspec.json.encode(msgspec.structs.replace(alert, since=held.since if held else alert.since))
+            connection.execute("DELETE FROM monitoring_alert WHERE id = ?", (found[0] if found else 0,))
+            connection.execute("INSERT INTO monitoring_alert (name, ended, body) VALUES (?, ?, ?)", (alert.name, bool(alert.ended), body))
+            connection.execute("DELETE FROM monitoring_alert WHERE ended AND id <= (SELECT max(id) FROM monitoring_alert) - ?", (MAX_REMEMBERED,))
+            return True
+
+        return self._local.write(write)
+
+
+class Webhook:
+    """Post messages from a task of its own; a redirect is a failure, so nothing goes to a host nobody named."""
+
+    def __init__(self, url: str, application: str) -> None:
+        self._url, self._application = urlsplit(url), application
+        self._queue: deque[bytes] = deque(maxlen=MAX_QUEUE)
+        self.failures, self._failing = 0, False
+
+    def offer(self, event: str, alert: Alert) -> None:
+        sender = {"application": self._application, "host": socket.gethostname(), "text": f"{alert.message_en}\n{alert.message_ar}"}
+        self._queue.append(msgspec.json.encode({"event": event, **sender, "alert": alert}))
+
+    def send(self) -> None:
+        """Send what waits; what cannot be delivered is counted, and logged once until the receiver is back."""
+        while self._queue:
+            try:
+                self._post(self._queue.popleft())
+                self._failing = False
+            except (OSError, http.client.HTTPException) as error:
+                self.failures += 1
+                if not self._failing:
+                    log.warning("the alert webhook at %s failed: %s", self._url.hostname, error)
+                self._failing = True
+
+    def _post(self, body: bytes) -> None:
+        kind = http.client.HTTPSConnection if self._url.scheme == "https" else http.client.HTTPConnection
+        connection = kind(self._url.hostname or "", self._url.port, timeout=WEBHOOK_TIMEOUT_SECONDS)
+        try:
+            target = (self._url.path or "/") + (f"?{self._url.query}" if self._url.query else "")
+            connection.request("POST", target, body, {"content-type": "application/json"})
+            if (status := connection.getresponse().status) >= 300:
+                raise OSError(f"it answered {status}")
+        finally:
+            connection.close()
