@@ -3,9 +3,9 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from operator import add, sub
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
-from rakiza.telemetry.service import BUCKETS
+from rakiza.telemetry import BUCKETS, RequestTotals
 
 Row = Sequence[float]
 MAX_ROUTES = 300
@@ -13,7 +13,6 @@ MAX_ROUTES = 300
 OWN_ROUTES = "/_rakiza/"
 """The console's own requests are no business of the application's figures."""
 LOOK_SECONDS, MAX_LOOKS = 60.0, 62
-
 
 # -- the limits of a container (Documentation/admin-guide/cgroup-v2.rst)
 
@@ -58,29 +57,19 @@ def _stat(text: str, name: str) -> int:
 
 # -- requests: a tuple of those that failed (5xx), their seconds, and how many took at most each bound: the last of these counts all
 
-
-class Counted(Protocol):
-    """Be what telemetry counts of one method, route and status since the start."""
-
-    @property
-    def seconds(self) -> float: ...
-    @property
-    def buckets(self) -> Sequence[int]: ...
-
-
-Source = Callable[[], Mapping[tuple[str, str, int], Counted]]
+Source = Callable[[], Mapping[tuple[str, str, int], RequestTotals]]
 Totals = tuple[float, ...]
 Routes = dict[tuple[str, str], Totals]
 NONE: Totals = (0, 0.0, *(0,) * (len(BUCKETS) + 1))
 
 
-def by_route(totals: Mapping[tuple[str, str, int], Counted]) -> Routes:
+def by_route(totals: Mapping[tuple[str, str, int], RequestTotals]) -> Routes:
     """Add up the statuses of each method and route."""
     found: Routes = {}
     for (method, route, status), seen in totals.items():
         if not route.startswith(OWN_ROUTES):
             key = (method, route) if len(found) < MAX_ROUTES or (method, route) in found else ("OTHER", "other")
-            more = (seen.buckets[-1] if status >= 500 else 0, seen.seconds, *seen.buckets)
+            more = (seen.count if status >= 500 else 0, seen.seconds, *seen.buckets)
             found[key] = tuple(map(add, found.get(key, NONE), more))
     return found
 

@@ -11,10 +11,11 @@ from typing import Annotated, Literal
 import msgspec
 import psutil
 
-from rakiza import __version__
 from rakiza._kernel import OPS_READ, Request, Route, json_response
 from rakiza._kernel.clock import wall_seconds
 from rakiza._kernel.http import Handler
+from rakiza.health import Health
+from rakiza.telemetry import Slow, Telemetry
 
 from ._core import Routes, times, total
 from ._host import MAX_TOP
@@ -33,7 +34,7 @@ class Query(msgspec.Struct):
     range: Literal["1h", "6h", "24h", "7d", "30d", "1y"] = "1h"
 
 
-def routes(monitor: SystemMonitor) -> tuple[Route, ...]:
+def routes(monitor: SystemMonitor, health: Health | None) -> tuple[Route, ...]:
     """Return the routes of monitoring."""
 
     def asked(request: Request) -> Query:
@@ -46,9 +47,9 @@ def routes(monitor: SystemMonitor) -> tuple[Route, ...]:
         "processes": (lambda r: {"processes": monitor.get_process_metrics(asked(r).top)}, "The busiest processes"),
         "history": (lambda r: monitor.history(asked(r).range), "Charts of machine and requests"),
         "requests": (lambda r: figures(*monitor.requests(asked(r).minutes * 60)), "The requests of the last minutes by route"),
-        "slow": (lambda _: slow(monitor), "Slow requests, slow statements, repeated statements"),
+        "slow": (lambda _: slow(monitor.telemetry), "Slow requests, slow statements, repeated statements"),
         "alerts": (lambda _: {"active": monitor.alerts.active(), "recent": monitor.alerts.recent()}, "Alerts at hand and ended"),
-        "runtime": (lambda _: runtime(monitor), "This process"),
+        "runtime": (lambda _: runtime(monitor, health), "This process"),
     }
     return tuple(_route(name, *answer) for name, answer in answers.items())
 
@@ -71,18 +72,18 @@ def figures(seconds: float, routes: Routes) -> dict[str, object]:
     return {"window_seconds": round(seconds), "total": count, "errors": errors, **rates, **times(whole[2:]), "routes": rows}
 
 
-def slow(monitor: SystemMonitor) -> dict[str, object]:
+def slow(telemetry: Telemetry | None) -> dict[str, object]:
     """Return what telemetry found slow or repeated."""
-    found = getattr(monitor.telemetry, "slow", None)
-    return {name: getattr(found, name)() if found else [] for name in ("requests", "statements", "repeated")}
+    found = telemetry.slow if telemetry else Slow()
+    return {"requests": found.requests(), "statements": found.statements(), "repeated": found.repeated()}
 
 
-def runtime(monitor: SystemMonitor) -> dict[str, object]:
+def runtime(monitor: SystemMonitor, health: Health | None) -> dict[str, object]:
     """Describe this process."""
     process = psutil.Process()
     started = datetime.fromtimestamp(process.create_time(), UTC)
     return {
-        "version": __version__,
+        "version": health.version if health else "",
         "python": platform.python_version(),
         "pid": os.getpid(),
         "started_at": started.astimezone().isoformat(timespec="seconds"),

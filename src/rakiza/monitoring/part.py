@@ -3,6 +3,7 @@
 from functools import partial
 
 from rakiza._kernel import Check, CheckResult, Context, Part
+from rakiza.health import Health
 from rakiza.telemetry import Telemetry
 
 from .http import routes
@@ -13,13 +14,13 @@ from .settings import MonitoringSettings
 def part(settings: MonitoringSettings, ctx: Context) -> Part:
     """Build the monitor on the local file and the totals of telemetry; switched off, it takes samples only when asked."""
     telemetry = ctx.need("telemetry", Telemetry)
-    source = getattr(telemetry, "request_totals", dict)
-    monitor = SystemMonitor(None, settings, clock=ctx.clock, folder=ctx.home, local=ctx.local, telemetry=telemetry, source=source, name=ctx.app_name)
+    monitor = SystemMonitor(None, settings, clock=ctx.clock, folder=ctx.home, local=ctx.local, telemetry=telemetry, name=ctx.app_name)
     if not settings.enabled:
         return Part(name="monitoring", service=monitor)
     checks = tuple(_check(monitor, value, name) for value, name in (("cpu", "cpu"), ("ram", "memory"), ("disk", "disk")))
+    health = ctx.need("health", Health) if ctx.has("health") else None
     start, stop = partial(monitor.start_monitoring, settings.interval_seconds), monitor.stop_monitoring
-    return Part(name="monitoring", service=monitor, needs=("telemetry",), checks=checks, routes=routes(monitor), start=start, stop=stop)
+    return Part(name="monitoring", service=monitor, needs=("telemetry",), checks=checks, routes=routes(monitor, health), start=start, stop=stop)
 
 
 def _check(monitor: SystemMonitor, value: str, name: str) -> Check:

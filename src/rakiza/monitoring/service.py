@@ -13,7 +13,7 @@ from rakiza._kernel import SYSTEM_CLOCK, Clock, LocalFile, Supervisor
 from rakiza.telemetry import Telemetry
 
 from ._alerts import Alerts, Webhook
-from ._core import Requests, Routes, Source, Totals, quantile, total
+from ._core import Requests, Routes, Totals, quantile, total
 from ._host import Host, Processes, SystemMetrics
 from ._rollups import Rollups
 from .settings import MonitoringSettings
@@ -40,7 +40,6 @@ class SystemMonitor:
         folder: Path = Path(),
         local: LocalFile | None = None,
         telemetry: Telemetry | None = None,
-        source: Source = dict,
         name: str = "app",
     ) -> None:
         self.settings = settings or MonitoringSettings()
@@ -49,7 +48,7 @@ class SystemMonitor:
         self.telemetry, self.interval, self._clock = telemetry, self.settings.interval_seconds, clock
         local = local or LocalFile(Path(":memory:"))
         self._host, self._processes, self._rollups = Host(folder, clock), Processes(clock), Rollups(local)
-        self._requests = Requests(source, clock.monotonic())
+        self._requests = Requests(telemetry.request_totals if telemetry else dict, clock.monotonic())
         self._webhook = Webhook(self.settings.alert_webhook_url, name) if self.settings.alert_webhook_url else None
         self.alerts = Alerts(self.settings.rules(TICK_SECONDS), local, self._webhook.offer if self._webhook else lambda *_: None)
         self._latest: SystemMetrics | None = None
@@ -116,7 +115,7 @@ class SystemMonitor:
     @property
     def loop_lag_ms(self) -> float | None:
         """Return how late the event loop has been of late, none without one."""
-        seconds = getattr(self.telemetry, "loop_lag_seconds", None)
+        seconds = self.telemetry.loop_lag_seconds if self.telemetry else None
         return None if seconds is None else round(seconds * 1000, 2)
 
     def get_current_metrics(self) -> SystemMetrics:
