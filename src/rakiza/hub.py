@@ -35,6 +35,7 @@ from rakiza.telemetry import Metrics, Telemetry
 from rakiza.web import WebSettings
 
 if TYPE_CHECKING:
+    from rakiza.monitoring import SystemMonitor
     from rakiza.security import Security
     from rakiza.web import PassCore
 
@@ -96,6 +97,13 @@ class Platform:
         from rakiza.security import Security
 
         return self.service("security", Security)
+
+    @property
+    def monitor(self) -> "SystemMonitor":
+        """Return the monitor of machine and requests."""
+        from rakiza.monitoring import SystemMonitor
+
+        return self.service("monitoring", SystemMonitor)
 
     @property
     def health(self) -> Health:

@@ -21,7 +21,7 @@ ROOM_LINES = {
     "rakiza.outbound": 500,
     "rakiza.mail": 400,
     "rakiza.health": 450,
-    "rakiza.monitoring": 700,
+    "rakiza.monitoring": 830,
     "rakiza.caching": 1400,
     "rakiza.security": 1800,
     "rakiza.flags": 1100,
