@@ -129,9 +129,14 @@ def trace(trace_id):
     head = trace_head(at)
     whole, failed = head["duration_ms"], head["errors"]
     span = lambda n, parent, name, kind, start, length, **more: {"span_id": ident(n, 16), "parent_id": parent and ident(parent, 16), "name": name, "kind": kind, "start_ms": round(whole * start, 2), "duration_ms": round(whole * length, 2), "status": "unset", "message": None, "attributes": {}, "events": [], **more}  # noqa: E731
-    sql = {"attributes": {"db.system.name": "sqlite", "db.query.text": STATEMENTS[0]}}
-    fault = {"status": "error", "message": "database is locked", "events": [{"name": "exception", "at_ms": whole * 0.9, "attributes": {"exception.type": "OperationalError"}}]} if failed else {}
-    return 200, {"trace_id": trace_id, "started_at": head["started_at"], "duration_ms": whole, "spans": [
+    sql = {"attributes": {"db.system.name": "sqlite", "db.query.text": STATEMENTS[0], "db.response.returned_rows": 400}}
+    fault = {"status": "error", "message": "database is locked", "events": [{"name": "exception", "at_ms": whole * 0.9, "attributes": {"exception.type": "OperationalError", "exception.message": "database is locked", "exception.stacktrace": "  File \"store/service.py\", line 88, in begin\n    connection.execute('BEGIN IMMEDIATE')"}}]} if failed else {}
+    deep = [span(n, n - 1 if n > 10 else 4, f"boq.section.{n} بند الأعمال" if n % 3 else "SELECT noufal_boq_section AS section_of_the_bill_of_quantities", "internal" if n % 3 else "client", 0.12 + n * 0.01, 0.7 - n * 0.02, **({} if n % 3 else sql)) for n in range(10, 26)] if at == 1 else []
+    many = [span(n, 4 if n % 5 else n - 1, f"INSERT noufal_boq_item {n}", "client", 0.1 + n * 0.0012, 0.001, **sql) for n in range(10, 644)] if at == 2 else []
+    lost = [span(30 + n, 900 + n, "mail.send", "producer", 0.8, 0.1) for n in range(2)] if at == 4 else []
+    if at == 5:
+        return 200, {"trace_id": trace_id, "started_at": head["started_at"], "duration_ms": whole, "spans": [span(1, None, head["name"], "server", 0, 1)]}
+    return 200, {"trace_id": trace_id, "started_at": head["started_at"], "duration_ms": whole, "spans": [*deep, *many, *lost,
         span(1, None, head["name"], "server", 0, 1, attributes={"http.request.method": head["method"], "http.route": head["route"], "http.response.status_code": head["status"]}, **({"status": "error"} if failed else {})),
         span(2, 1, "authenticate", "internal", 0.02, 0.06), span(3, 2, "SELECT rakiza_security_session", "client", 0.03, 0.04, **sql),
         span(4, 1, "boq.find", "internal", 0.1, 0.82), span(5, 4, "SELECT noufal_boq_item", "client", 0.12, 0.5, **sql), span(6, 4, "UPDATE noufal_boq_item", "client", 0.66, 0.25, **(sql | fault))]}

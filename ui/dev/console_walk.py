@@ -5,12 +5,13 @@ import sys
 import time
 from pathlib import Path
 
+import console_mock
 import walk
 from playwright.sync_api import sync_playwright
 
 PORT = 8174
 BASE = f"http://127.0.0.1:{PORT}"
-PAGES = {"overview": "", "health": "health", "requests": "requests", "slow": "requests?tab=statements", "account": "account", "not_found": "nowhere"}
+PAGES = {"overview": "", "health": "health", "requests": "requests", "slow": "requests?tab=statements", "traces": "traces", "trace": f"traces/{console_mock.ident(3)}", "trace_deep": f"traces/{console_mock.ident(1)}", "trace_many": f"traces/{console_mock.ident(2)}", "account": "account", "not_found": "nowhere"}
 DOWN = '{"status": 503, "title": "Service unavailable", "code": "unavailable", "request_id": "0198c0de-77aa-7000"}'
 
 

@@ -1,6 +1,6 @@
 // The two entries over one lib: where each is served and written, the messages it leaves to the other, the bytes of its first load.
 export const entries = {
-  erp: { base: '/', out: '../src/noufal/static', without: /^console\./, budget: 60_000 },
+  erp: { base: '/', out: '../src/noufal/static', without: /^(console|traces|logs|errors)\./, budget: 60_000 },
   console: {
     base: '/console/',
     out: '../src/rakiza/console/static',

@@ -1,0 +1,67 @@
+import type { ApiError } from '../lib/api';
+import { asApiError, isAbort } from '../lib/api';
+import type { Cursored } from './types';
+
+/** A list read page by page: `first` begins anew, `older` adds the next page, `fresh` looks for what is new. */
+export class Paged<T, P extends Cursored<T> = Cursored<T>> {
+  items = $state.raw<T[]>([]);
+  /** The page read last. */
+  data = $state.raw<P>();
+  error = $state.raw<ApiError>();
+  loading = $state(false);
+  #abort: AbortController | null = null;
+  #pages = 0;
+
+  constructor(
+    private readonly fetcher: (cursor: string | null, signal: AbortSignal) => Promise<P>,
+    private readonly key: (item: T) => unknown,
+  ) {}
+
+  get waiting(): boolean {
+    return this.data === undefined && this.error === undefined;
+  }
+
+  async first(): Promise<void> {
+    const page = await this.#read(null);
+    if (!page) return;
+    this.items = page.items;
+    this.data = page;
+    this.#pages = 1;
+  }
+
+  async older(): Promise<void> {
+    const page = await this.#read(this.data?.next_cursor ?? null);
+    if (!page) return;
+    const known = new Set(this.items.map(this.key));
+    this.items = [...this.items, ...page.items.filter((item) => !known.has(this.key(item)))];
+    this.data = page;
+    this.#pages += 1;
+  }
+
+  /** Read the first page again and keep the older ones. */
+  async fresh(): Promise<void> {
+    if (this.loading) return;
+    if (this.#pages < 2) return this.first();
+    const page = await this.#read(null);
+    if (!page) return;
+    const known = new Set(page.items.map(this.key));
+    this.items = [...page.items, ...this.items.filter((item) => !known.has(this.key(item)))];
+  }
+
+  async #read(cursor: string | null): Promise<P | undefined> {
+    this.#abort?.abort();
+    const abort = (this.#abort = new AbortController());
+    this.loading = true;
+    try {
+      const page = await this.fetcher(cursor, abort.signal);
+      this.error = undefined;
+      this.loading = false;
+      return page;
+    } catch (error) {
+      if (isAbort(error) || abort.signal.aborted) return undefined;
+      this.error = asApiError(error);
+      this.loading = false;
+      return undefined;
+    }
+  }
+}
