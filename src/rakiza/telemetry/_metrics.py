@@ -23,6 +23,7 @@ from ._core import method_label
 
 MAX_SERIES = 4_096
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+RequestKey = tuple[str, str, int]
 _BOUNDS = (*map(str, BUCKETS), "+Inf")
 TEXT = b"text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS = b"application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -106,65 +107,45 @@ class RequestTotals(msgspec.Struct, frozen=True):
     buckets: tuple[int, ...]
 
 
-class Series:
-    """Count the requests of one method, route and status."""
-
-    __slots__ = ("_counts", "_exemplars", "_lock", "_seconds")
-
-    def __init__(self) -> None:
-        self._counts = [0] * len(_BOUNDS)
-        self._exemplars: dict[int, tuple[str, float, float]] = {}
-        self._seconds = 0.0
-        self._lock = threading.Lock()
-
-    def observe(self, seconds: float, trace_id: str | None) -> None:
-        bucket = bisect_left(BUCKETS, seconds)
-        with self._lock:
-            self._counts[bucket] += 1
-            self._seconds += seconds
-        if trace_id is not None:
-            self._exemplars[bucket] = (trace_id, seconds, wall_seconds())
-
-    def totals(self) -> RequestTotals:
-        with self._lock:
-            buckets, seconds = tuple(accumulate(self._counts)), self._seconds
-        return RequestTotals(buckets[-1], seconds, buckets)
-
-    def bucket(self, number: int, count: int) -> tuple[Any, ...]:
-        """Return one bucket in the form of prometheus_client."""
-        seen = self._exemplars.get(number)
-        return (_BOUNDS[number], count) if seen is None else (_BOUNDS[number], count, Exemplar({"trace_id": seen[0]}, seen[1], seen[2]))
-
-
 class RequestDurations(Collector):
-    """Hold the series of the request pass; routes beyond the bound are counted together.
+    """Count requests by method, route and status; routes beyond the bound are counted together.
 
-    Own cells instead of prometheus_client's: an observation costs a quarter, and totals need no parsing of samples.
+    Own cells instead of prometheus_client's: an observation costs half, one with an exemplar a fifth, and totals need no parsing of samples.
     """
 
     def __init__(self) -> None:
-        self.series: dict[tuple[str, str, int], Series] = {}
+        self._cells: dict[RequestKey, list[float]] = {}  # a count for each bucket, then the seconds
+        self._exemplars: dict[tuple[RequestKey, int], tuple[str, float, float]] = {}
         self._lock = threading.Lock()
 
-    def new(self, key: tuple[str, str, int]) -> Series:
-        """Return the series of a key that was not seen before."""
-        method, route, status = method_label(key[0]), key[1], key[2]
+    def observe(self, key: RequestKey, seconds: float, trace_id: str | None) -> None:
+        """Count one request; a sampled one names its trace."""
+        cell, bucket = self._cells.get(key), bisect_left(BUCKETS, seconds)
+        if cell is None:
+            key = method_label(key[0]), key[1] if len(self._cells) < MAX_SERIES else "other", key[2]
         with self._lock:
-            if len(self.series) >= MAX_SERIES:
-                route = "other"
-            return self.series.setdefault((method, route, status), Series())
+            cell = cell or self._cells.setdefault(key, [0.0] * (len(_BOUNDS) + 1))
+            cell[bucket] += 1
+            cell[-1] += seconds
+            if trace_id is not None and (len(self._exemplars) < MAX_SERIES or (key, bucket) in self._exemplars):
+                self._exemplars[key, bucket] = (trace_id, seconds, wall_seconds())
 
-    def totals(self) -> dict[tuple[str, str, int], RequestTotals]:
+    def totals(self) -> dict[RequestKey, RequestTotals]:
         """Return the counts of every method, route and status since the start."""
-        return {key: series.totals() for key, series in list(self.series.items())}
+        with self._lock:
+            cells = [(key, list(map(int, accumulate(cell[:-1]))), cell[-1]) for key, cell in self._cells.items()]
+        return {key: RequestTotals(buckets[-1], seconds, tuple(buckets)) for key, buckets, seconds in cells}
 
     def describe(self) -> Iterator[HistogramMetricFamily]:
         yield HistogramMetricFamily("http_request_duration_seconds", "Time until the answer was sent", labels=("method", "route", "status"))
 
     def collect(self) -> Iterator[HistogramMetricFamily]:
         for family in self.describe():
-            for (method, route, status), series in list(self.series.items()):
-                totals = series.totals()
-                buckets = [series.bucket(*each) for each in enumerate(totals.buckets)]
-                family.add_metric((method, route, str(status)), buckets, totals.seconds)
+            for key, totals in self.totals().items():
+                buckets = [self._bucket(key, *each) for each in enumerate(totals.buckets)]
+                family.add_metric((key[0], key[1], str(key[2])), buckets, totals.seconds)
             yield family
+
+    def _bucket(self, key: RequestKey, number: int, count: int) -> tuple[Any, ...]:
+        seen = self._exemplars.get((key, number))
+        return (_BOUNDS[number], count) if seen is None else (_BOUNDS[number], count, Exemplar({"trace_id": seen[0]}, seen[1], seen[2]))

@@ -39,13 +39,11 @@ class Telemetry:
         self._ratio = settings.ratio
         self._follows = settings.sampler.startswith("parentbased") and self.enabled
         self._slow_seconds = settings.slow_seconds
-        self._requests = RequestDurations()
-        self._series = self._requests.series
-        self._loop = LoopWatch()
-        self.watch_loop, self.request_totals = self._loop.watch, self._requests.totals
+        self._loop, requests = LoopWatch(), RequestDurations()
+        self.watch_loop, self._observe, self.request_totals = self._loop.watch, requests.observe, requests.totals
         self._lines = Gcra(SLOW_LINES_A_MINUTE, 60.0)
         metrics = self.metrics
-        metrics.registry.register(self._requests)
+        metrics.registry.register(requests)
         metrics.watch("http_requests_in_flight", "Requests being answered", lambda: self.in_flight)
         metrics.watch("trace_spans_kept", "Spans of requests that were sampled, slow or failed", lambda: self.recorder.kept)
         metrics.watch("trace_spans_dropped", "Spans that found no room to wait in", lambda: self.recorder.dropped)
@@ -77,12 +75,8 @@ class Telemetry:
         self, context: RequestContext, span: LightSpan | None, route: str, status: int, seconds: float, error: BaseException | None, *, secure: bool
     ) -> None:
         """Count one answered request under its route template, never its raw path, and keep its trace when it was sampled, slow or failed."""
-        key = (context.method, route, status)
-        series = self._series.get(key)
-        if series is None:
-            series = self._requests.new(key)
         sampled = context.sampled
-        series.observe(seconds, context.trace_id if sampled else None)
+        self._observe((context.method, route, status), seconds, context.trace_id if sampled else None)
         failed = status >= 500 or error is not None
         if slow := seconds >= self._slow_seconds and not route.startswith(OWN_ROUTES):
             self.slow.add_request(context, route, seconds)
