@@ -12,6 +12,8 @@ from .context import RequestContext
 T = TypeVar("T")
 JSON = b"application/json"
 PROBLEM = b"application/problem+json"
+OWN_PREFIX = "/_rakiza"
+"""Where every platform route stands as well; the console's own polling comes this way and counts as nobody's traffic."""
 MAX_BODY_BYTES = 1024 * 1024
 _encode = msgspec.json.Encoder().encode
 

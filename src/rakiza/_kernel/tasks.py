@@ -22,6 +22,7 @@ class WorkerPool:
 
     def __init__(self, threads: int = POOL_THREADS) -> None:
         self.threads = threads
+        self.busy = 0
         self._executor: ThreadPoolExecutor | None = None
         self._lock = threading.Lock()
         os.register_at_fork(after_in_child=self._forget)
@@ -38,12 +39,21 @@ class WorkerPool:
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `function` in the pool with the caller's context variables and return what it returns."""
         context = copy_context()
-        return await asyncio.get_running_loop().run_in_executor(self.executor, lambda: context.run(function, *args, **kwargs))
+        return await asyncio.get_running_loop().run_in_executor(self.executor, lambda: self._work(lambda: context.run(function, *args, **kwargs)))
 
     def submit(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> "Future[T]":
         """Start `function` in the pool and return its future."""
         context = copy_context()
-        return self.executor.submit(lambda: context.run(function, *args, **kwargs))
+        return self.executor.submit(lambda: self._work(lambda: context.run(function, *args, **kwargs)))
+
+    def _work(self, call: Callable[[], T]) -> T:
+        with self._lock:
+            self.busy += 1
+        try:
+            return call()
+        finally:
+            with self._lock:
+                self.busy -= 1
 
     def close(self) -> None:
         """Wait for the running work and end the threads."""
@@ -54,6 +64,7 @@ class WorkerPool:
 
     def _forget(self) -> None:
         self._executor = None
+        self.busy = 0
         self._lock = threading.Lock()
 
 

@@ -35,6 +35,7 @@ def part(settings: TelemetrySettings, ctx: Context) -> Part:
         for each in stops:
             each()
 
+    telemetry.metrics.watch("worker_pool_busy", "Threads of the pool at work", lambda: ctx.pool.busy)
     ctx.supervisor.every("traces", FLUSH_SECONDS, telemetry.flush)
     routes = http.routes(telemetry.metrics, history)
     return Part(name="telemetry", service=telemetry, checks=tuple(checks), routes=routes, start=serve_opentelemetry, stop=stop)

@@ -8,6 +8,7 @@ from opentelemetry import trace
 from opentelemetry.trace import NoOpTracerProvider, ProxyTracerProvider, SpanKind, StatusCode
 
 from rakiza._kernel import Gcra, RequestContext, current, service_at_hand
+from rakiza._kernel.http import OWN_PREFIX
 from rakiza._kernel.ids import sample, span_id, trace_id
 
 from ._core import bounded, parse_traceparent, shown_statement
@@ -16,7 +17,6 @@ from ._slow import Slow
 from ._spans import LightProvider, LightSpan, Plain, Recorder, Trace
 from .settings import TelemetrySettings
 
-OWN_ROUTES = "/_rakiza/"
 """Pages of the console that wait for news are not slow."""
 SLOW_LINES_A_MINUTE = 30
 sql_log = logging.getLogger("rakiza.sql")
@@ -78,7 +78,7 @@ class Telemetry:
         sampled = context.sampled
         self._observe((context.method, route, status), seconds, context.trace_id if sampled else None)
         failed = status >= 500 or error is not None
-        if slow := seconds >= self._slow_seconds and not route.startswith(OWN_ROUTES):
+        if slow := seconds >= self._slow_seconds and not route.startswith(OWN_PREFIX):
             self.slow.add_request(context, route, seconds)
         if context.spans is not None and len(context.spans) >= self.settings.repeated_statements:
             self.slow.add_repeats(context, route, self.settings.repeated_statements)

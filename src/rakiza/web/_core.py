@@ -10,7 +10,7 @@ from typing import Generic, TypeAlias, TypeVar
 import msgspec
 
 from rakiza._kernel import PUBLIC, Authenticator, Context, Credentials, Gcra, Principal, Request, RequestContext, Response, Route
-from rakiza._kernel.http import PROBLEM, cookie_value
+from rakiza._kernel.http import OWN_PREFIX, PROBLEM, cookie_value
 from rakiza.errors import (
     AppError,
     ErrorTracker,
@@ -36,7 +36,6 @@ _Pairs: TypeAlias = tuple[tuple[Text, Text], ...]
 _SESSION = COOKIE.encode()
 _LIGHT = ((b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"strict-origin-when-cross-origin"))
 _DEFAULTS = ((b"content-security-policy", JSON_CSP), (b"cache-control", b"no-store"))
-_PREFIX = "/_rakiza"
 UNMATCHED = "unmatched"
 ALREADY = "this application stands inside a platform already; call integrate() once and keep what it returns"
 _FIELD = re.compile(r"\{[^}]*\}")
@@ -196,6 +195,8 @@ class PassCore:
             exchange.found = found
             exchange.context.route = found.route.path
             exchange.quiet = found.route.quiet
+            if path.startswith(OWN_PREFIX):
+                exchange.context.sampled = False  # kept all the same when it fails
         elif found is not None:
             allowed = ", ".join(sorted(found))
             exchange.refusal = MethodNotAllowedError(f"{path} takes {allowed}", headers={"allow": allowed})
@@ -341,7 +342,7 @@ def with_prefix(routes: Iterable[Route], taken: Callable[[str, str], bool]) -> t
     kept: list[Route] = []
     conflicts: list[Route] = []
     for route in routes:
-        kept.append(msgspec.structs.replace(route, path=_PREFIX + route.path))
+        kept.append(msgspec.structs.replace(route, path=OWN_PREFIX + route.path))
         if any(taken(route.method, path) for path in _examples(route.path)):
             conflicts.append(route)
         else:

@@ -5,13 +5,13 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from rakiza._kernel import PUBLIC, Request, Response, Route, token
+from rakiza._kernel.http import OWN_PREFIX
 from rakiza.errors import NotFoundError
 from rakiza.security import html_csp
 
 IMMUTABLE = (b"cache-control", b"public, max-age=31536000, immutable")
 NONCE = b"__NONCE__"
 _ENCODINGS = ((b"br", ".br"), (b"gzip", ".gz"))
-_PREFIX = "/_rakiza"
 _MISSING = b"""<!doctype html><html lang="ar" dir="rtl"><meta charset="utf-8"><title>not built</title>
 <h1>\xd8\xa7\xd9\x84\xd9\x88\xd8\xa7\xd8\xac\xd9\x87\xd8\xa9 \xd8\xba\xd9\x8a\xd8\xb1 \xd9\x85\xd8\xa8\xd9\x86\xd9\x8a\xd8\xa9</h1>
 <p dir="ltr">The server runs; its browser interface was not built. Run <code>make ui</code> with npm at hand and reload.</p></html>"""
@@ -45,8 +45,8 @@ class StaticFolder:
         self._load_when_built()
         nonce = token(128)
         body = self._page.replace(NONCE, nonce.encode()) if self._page is not None else _MISSING
-        if request.path.startswith(_PREFIX):
-            body = body.replace(f'"{self._prefix}/assets/'.encode(), f'"{_PREFIX}{self._prefix}/assets/'.encode())
+        if request.path.startswith(OWN_PREFIX):
+            body = body.replace(f'"{self._prefix}/assets/'.encode(), f'"{OWN_PREFIX}{self._prefix}/assets/'.encode())
         headers = [(b"content-security-policy", html_csp(nonce)), (b"cache-control", b"no-store")]
         return Response(body, headers=headers, content_type=b"text/html; charset=utf-8")
 

@@ -189,6 +189,10 @@ class Host:
         path = self.platform.logs.folder / f"site{kind}.log"
         return [json.loads(line) for line in path.read_bytes().split(b"\n") if line] if path.exists() else []
 
+    def traces(self) -> list[dict[str, Any]]:
+        """Return what the local history keeps."""
+        return self.ask("GET", "/api/traces", x_api_key=KEY).json()["items"]
+
     def count(self, route: str, status: int, method: str = "GET") -> float:
         """Return how many requests the metric counted."""
         labels = {"method": method, "route": route, "status": str(status)}
@@ -416,3 +420,11 @@ def test_whatever_comes_every_line_is_json_and_labels_are_bounded(host: Host, pa
 
 def test_a_platform_is_one_type() -> None:
     assert Platform is HubPlatform
+
+
+def test_the_consoles_own_polling_is_no_traffic_worth_a_trace(host: Host) -> None:
+    poll = Route(method="GET", path="/_rakiza/t/poll", handler=lambda _: json_response({}), permission=PUBLIC)
+    host.core.router.add([poll])
+    assert [host.ask("GET", path).status for path in ("/t/echo", "/_rakiza/t/poll")] == [200, 200]
+    host.platform.tracer.flush()
+    assert [item["route"] for item in host.traces()] == ["/t/echo"]

@@ -46,6 +46,17 @@ def test_the_pool_is_bounded_and_opens_again_after_a_close() -> None:
     pool.close()
 
 
+def test_the_pool_tells_how_many_of_its_threads_are_at_work() -> None:
+    pool = WorkerPool(3)
+    gate = threading.Barrier(3, timeout=10)
+    seen = [pool.submit(lambda: (gate.wait(), pool.busy)[1]) for _ in range(2)]
+    gate.wait()
+    assert {future.result() for future in seen} <= {1, 2}
+    assert max(future.result() for future in seen) == 2
+    pool.close()
+    assert pool.busy == 0
+
+
 def test_the_loop_thread_serves_synchronous_code() -> None:
     loop = LoopThread()
 

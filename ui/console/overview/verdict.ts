@@ -37,7 +37,8 @@ function found(seen: Seen): Reason[] {
   }
   if (seen.health && !seen.health.checks && seen.health.status !== 'pass' && !seen.health.draining) reasons.push({ kind: 'health', tone: seen.health.status === 'fail' ? 'bad' : 'warn' });
   if (seen.host && seen.host.status !== 'healthy' && !seen.alerts?.active.length) {
-    for (const text of seen.host.warnings) reasons.push({ kind: 'host', tone: seen.host.status === 'critical' ? 'bad' : 'warn', text });
+    // A single sample is no fault yet: alerts, where they are, tell what lasts.
+    for (const text of seen.host.warnings) reasons.push({ kind: 'host', tone: seen.host.status === 'critical' && !seen.alerts ? 'bad' : 'warn', text });
   }
   if (seen.errors?.counts.regressed) reasons.push({ kind: 'regressed', tone: 'warn', count: seen.errors.counts.regressed });
   return reasons.sort((a, b) => WEIGHT[b.tone] - WEIGHT[a.tone]);
