@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from operator import add, sub
+from operator import add, mul, sub
 from typing import NamedTuple
 
 from rakiza.telemetry import BUCKETS, RequestTotals
@@ -129,7 +129,7 @@ def times(buckets: Row, suffix: str = "_ms") -> dict[str, float | None]:
     return {name + suffix: None if value is None else round(value * 1000, 2) for name, value in found.items()}
 
 
-# -- rollups: a row is a weight, the gauges (NaN when unknown), the longest delay of the loop, the failed requests, the buckets
+# -- rollups: a row is a weight, the gauges, the longest delay of the loop (NaN without one), the failed requests, the buckets
 
 GAUGES = ("cpu", "ram", "disk", "net_sent", "net_recv", "disk_read", "disk_write")
 LAG, ERRORS = len(GAUGES) + 1, len(GAUGES) + 2
@@ -139,15 +139,10 @@ SERIES = (*GAUGES, "requests", "errors", "p50", "p95", "p99", "loop_lag")
 def combine(rows: Sequence[Row]) -> list[float]:
     """Return several rows as one, whatever their order: gauges are averaged by weight, delays keep the longest, counts are added."""
     columns = list(zip(*rows, strict=True))
-    gauges = [_mean(columns[0], column) for column in columns[1:LAG]]
+    weight = sum(columns[0])
+    gauges = [sum(map(mul, columns[0], column)) / weight for column in columns[1:LAG]]
     lag = max((value for value in columns[LAG] if not math.isnan(value)), default=math.nan)
-    return [sum(columns[0]), *gauges, lag, *map(sum, columns[ERRORS:])]
-
-
-def _mean(weights: Row, values: Row) -> float:
-    known = [(weight, value) for weight, value in zip(weights, values, strict=True) if not math.isnan(value)]
-    whole = sum(weight for weight, _ in known)
-    return sum(weight * value for weight, value in known) / whole if whole else math.nan
+    return [weight, *gauges, lag, *map(sum, columns[ERRORS:])]
 
 
 def shown(row: Row, seconds: float) -> dict[str, float | None]:

@@ -66,7 +66,7 @@ def read_limits(root: Path = CGROUP, own: Path = OWN_GROUP) -> Limits:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="ascii", errors="replace")
+        return path.read_text(encoding="utf-8", errors="surrogateescape")
     except OSError:
         return ""
 

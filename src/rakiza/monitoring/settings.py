@@ -50,8 +50,8 @@ class MonitoringSettings(RoomSettings, frozen=True, kw_only=True):
         """Raise ValueError for thresholds and addresses nobody could use."""
         self.limits()
         url = urlsplit(self.alert_webhook_url)
-        if self.alert_webhook_url and (url.scheme not in {"http", "https"} or not url.hostname or url.port == 0):
-            raise ValueError("alert_webhook_url must be an http or https address with a host")
+        if self.alert_webhook_url and (url.scheme not in {"http", "https"} or not url.hostname or url.port == 0 or not url.geturl().isascii()):
+            raise ValueError("alert_webhook_url must be an http or https address with a host, in ASCII")
 
     def limits(self) -> dict[str, float]:
         """Return the threshold of everything that is watched."""

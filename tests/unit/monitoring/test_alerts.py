@@ -1,0 +1,208 @@
+"""Alerts: raised and ended once, by whichever process; kept across restarts; told to a webhook that may be bad."""
+
+import logging
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from rakiza._kernel import LocalFile
+from rakiza.monitoring import Alert, MonitoringSettings
+from rakiza.monitoring._alerts import MAX_QUEUE, MAX_REMEMBERED, Alerts, Webhook
+
+TICK = 5.0
+RULES = MonitoringSettings(alert_after_seconds=15).rules(TICK)
+
+
+class Watch:
+    """Alerts of one process, and what they told."""
+
+    def __init__(self, path: Path, settings: MonitoringSettings | None = None, now: int = 0) -> None:
+        self.told: list[tuple[str, str, str]] = []
+        self.now = now
+        rules = settings.rules(TICK) if settings else RULES
+        self.alerts = Alerts(rules, LocalFile(path), lambda event, alert: self.told.append((event, alert.name, alert.level)))
+        self.alerts.restore(self.at)
+
+    @property
+    def at(self) -> str:
+        return f"2026-01-01T{self.now // 3600:02}:{self.now // 60 % 60:02}:{self.now % 60:02}+00:00"
+
+    def look(self, times: int = 3, **values: float) -> None:
+        for _ in range(times):
+            self.now += 5
+            self.alerts.look(values, self.at)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "تنبيهات.db"
+
+
+def test_an_alert_is_raised_grows_and_ends_each_told_once(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    watch = Watch(path)
+    watch.look(2, disk=91)
+    assert watch.told == []
+    watch.look(10, disk=91)
+    (alert,) = watch.alerts.active()
+    assert (alert.name, alert.metric, alert.level, alert.value, alert.threshold) == ("disk", "disk_percent", "warning", 91.0, 90.0)
+    assert alert.message_en == "Disk is at 91 %, above 90 %"
+    assert alert.message_ar == "القرص عند 91٪، فوق الحد 90٪"
+    watch.look(3, disk=97)
+    assert watch.alerts.active()[0].level == "critical"
+    watch.look(3, disk=88)
+    assert watch.alerts.active()[0].level == "warning"
+    watch.look(3, disk=50)
+    told = [("raised", "warning"), ("changed", "critical"), ("changed", "warning"), ("ended", "warning")]
+    assert watch.told == [(event, "disk", level) for event, level in told]
+    assert watch.alerts.active() == []
+    (ended,) = watch.alerts.recent()
+    assert (ended.since, ended.ended) == (alert.since, watch.at)
+    assert len(caplog.records) == 4
+    assert all(record.levelno == logging.WARNING for record in caplog.records)
+    assert "ended" not in msgspec.to_builtins(alert)
+
+
+def test_a_second_process_that_sees_the_same_is_silent(path: Path) -> None:
+    one, other = Watch(path), Watch(path)
+    for watch in (one, other):
+        watch.look(3, cpu=85)
+    assert (len(one.told), other.told) == (1, [])
+    assert one.alerts.active() == other.alerts.active()
+    assert len(one.alerts.active()) == 1
+    for watch in (other, one):
+        watch.look(3, cpu=5)
+    assert (len(one.told), [event for event, *_ in other.told]) == (1, ["ended"])
+    assert one.alerts.active() == other.alerts.active() == []
+    assert len(one.alerts.recent()) == 1
+
+
+def test_another_process_s_alert_is_shown(path: Path) -> None:
+    one, other = Watch(path), Watch(path)
+    one.look(3, loop_lag=900)
+    assert [alert.name for alert in other.alerts.active()] == ["loop_lag"]
+
+
+def test_what_was_active_is_taken_up_after_a_restart_and_ends(path: Path) -> None:
+    Watch(path).look(3, ram=99)
+    later = Watch(path, now=600)
+    assert later.alerts.level("ram") == 2
+    assert later.alerts.active()[0].since == "2026-01-01T00:00:15+00:00"
+    later.look(5, ram=99)
+    assert later.told == []
+    later.look(3, ram=20)
+    assert [event for event, *_ in later.told] == ["ended"]
+    assert Watch(path).alerts.active() == []
+
+
+def test_what_is_watched_no_more_ends_with_the_restart(path: Path) -> None:
+    Watch(path).look(3, swap=99)
+    later = Watch(path, MonitoringSettings(thresholds={"swap": 0}), now=60)
+    assert later.alerts.active() == []
+    assert later.alerts.recent()[0].ended == later.at
+
+
+def test_a_value_that_goes_away_ends_its_alert(path: Path) -> None:
+    watch = Watch(path)
+    watch.look(3, p95=9000)
+    watch.look(3)
+    assert [event for event, *_ in watch.told] == ["raised", "ended"]
+
+
+def test_a_full_disk_is_told_shown_and_noted_once_there_is_room(tmp_path: Path) -> None:
+    block = tmp_path / "in the way"
+    block.write_text("")
+    watch = Watch(block / "a.db")
+    watch.look(3, disk=99)
+    watch.look(3, disk=99, cpu=99)
+    assert [name for _, name, _ in watch.told] == ["disk", "cpu"]
+    assert [alert.name for alert in watch.alerts.active()] == ["disk", "cpu"]
+    watch.look(3, disk=99)
+    assert [event for event, *_ in watch.told] == ["raised", "raised", "ended"]  # even one that was never written
+    block.unlink()
+    watch.look(1, disk=99)
+    assert [alert.name for alert in Watch(block / "a.db").alerts.active()] == ["disk"]
+    block.rename(tmp_path / "away")
+    watch.look(3, disk=10)
+    assert watch.alerts.active() == []
+    assert watch.told[-1][:2] == ("ended", "disk")
+
+
+def test_history_is_bounded(path: Path) -> None:
+    watch = Watch(path)
+    for _ in range(MAX_REMEMBERED + 20):
+        watch.look(3, cpu=99)
+        watch.look(3, cpu=1)
+    assert len(watch.alerts.recent()) <= MAX_REMEMBERED
+    rows = watch.alerts._local.read(lambda db: db.execute("SELECT count(*) FROM monitoring_alert").fetchone()[0], 0)
+    assert MAX_REMEMBERED / 4 < rows <= MAX_REMEMBERED + 1
+
+
+# -- the webhook
+
+
+class Receiver(BaseHTTPRequestHandler):
+    """Keep what is posted; a redirect sends away."""
+
+    received: list[tuple[str, bytes]] = []  # noqa: RUF012 - one for the test
+
+    def do_POST(self) -> None:
+        self.received.append((self.path, self.rfile.read(int(self.headers["content-length"]))))
+        away = self.path.startswith("/away")
+        self.send_response(307 if away else 204)
+        if away:
+            self.send_header("location", "/elsewhere")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Stay quiet."""
+
+
+@pytest.fixture
+def receiver() -> Iterator[str]:
+    Receiver.received = []
+    server = HTTPServer(("127.0.0.1", 0), Receiver)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def alert(name: str = "cpu") -> Alert:
+    return Alert(name=name, metric="cpu_percent", level="warning", value=81.0, threshold=80.0, since="now", message_en="high", message_ar="مرتفع")
+
+
+def test_a_change_is_posted_in_both_languages(receiver: str) -> None:
+    webhook = Webhook(receiver + "/hooks/t?x=1", "نوفل")
+    webhook.offer("raised", alert())
+    webhook.send()
+    ((path, body),) = Receiver.received
+    sent = msgspec.json.decode(body)
+    assert path == "/hooks/t?x=1"
+    assert (sent["event"], sent["application"], sent["text"]) == ("raised", "نوفل", "high\nمرتفع")
+    assert sent["alert"]["message_ar"] == "مرتفع"
+    assert webhook.failures == 0
+
+
+def test_a_redirect_is_not_followed_and_a_failure_is_logged_once(receiver: str, caplog: pytest.LogCaptureFixture) -> None:
+    webhook = Webhook(receiver + "/away/secret-token", "site")
+    for _ in range(3):
+        webhook.offer("raised", alert())
+    webhook.send()
+    assert [path for path, _ in Receiver.received] == ["/away/secret-token"] * 3
+    assert webhook.failures == 3
+    assert len(caplog.records) == 1
+    assert "secret-token" not in caplog.text
+
+
+def test_nobody_listening_is_counted_and_the_queue_is_bounded() -> None:
+    webhook = Webhook("http://127.0.0.1:9", "site")
+    for _ in range(MAX_QUEUE + 50):
+        webhook.offer("raised", alert())
+    webhook.send()
+    assert webhook.failures == MAX_QUEUE
