@@ -1,6 +1,21 @@
-import type { ApiError } from '../lib/api';
-import { asApiError, isAbort } from '../lib/api';
+import { asApiError, isAbort, type ApiError } from '../lib/api';
 import type { Cursored } from './types';
+
+const TYPING_MS = 250;
+
+/** Begin the list anew a moment after what is wanted changes; called while a page starts. */
+export function follow(list: { first: () => Promise<void> }, wanted: () => unknown): void {
+  let shown = JSON.stringify(wanted());
+  $effect(() => {
+    const next = JSON.stringify(wanted());
+    if (next === shown) return;
+    const timer = setTimeout(() => {
+      shown = next;
+      void list.first();
+    }, TYPING_MS);
+    return () => clearTimeout(timer);
+  });
+}
 
 /** A list read page by page: `first` begins anew, `older` adds the next page, `fresh` looks for what is new. */
 export class Paged<T, P extends Cursored<T> = Cursored<T>> {

@@ -33,7 +33,8 @@ STATEMENTS = ["SELECT item.id, item.code, item.description, item.quantity, item.
               "INSERT INTO noufal_boq_item (tenant_id, project_id, position, code, description, quantity) VALUES (?, ?, ?, ?, ?, ?)",
               "UPDATE noufal_boq_item SET quantity = ?, version = version + 1 WHERE id = ? AND version = ?"]
 MESSAGES = ["تم استيراد جدول الكميات للمشروع TOWER-07: 400 بند", "The rate limit of 203.0.113.9 is reached", "انتهت جلسة المستخدم sara@noufal.test", "slow statement: 812 ms",
-            "حُفظت الكمية 12.5 للبند 3.017", "Connection to Redis refused; counting in this process until it is back"]
+            "حُفظت الكمية 12.5 للبند 3.017", "Connection to Redis refused; counting in this process until it is back",
+            "توريد وتركيب وصب خرسانة مسلحة جاهزة عيار ٣٥٠ لزوم القواعد والميدات ورقاب الأعمدة حسب المخططات والمواصفات شاملا حديد التسليح والشدات والعزل والمعالجة واختبارات المختبر: الكمية 1,245.50 م٣ خارج حدود العقد TOWER-07"]
 rng = random.Random(5)
 LEVELS, STATES = {}, {}
 
@@ -105,13 +106,15 @@ def line(at, file):
         return {**stamp, "event_type": "USER_LOGIN", "user_id": 7, "action": "LOGIN", "resource": "authentication", "details": {"method": "password", "success": at % 5 != 0}, "ip_address": "192.168.1.100"}
     level = "ERROR" if file == "errors" else ("INFO", "INFO", "WARNING", "DEBUG", "INFO", "ERROR")[at % 6]
     trouble = {"exception": {"type": "OperationalError", "message": "database is locked", "traceback": ["Traceback (most recent call last):", '  File "store/service.py", line 88, in begin', "sqlite3.OperationalError: database is locked"]}}
-    return {**stamp, "level": level, "logger": ("noufal.boq", "rakiza.web", "rakiza.security")[at % 3], "message": MESSAGES[at % 6], "module": "service", "function": "write", "line": 88, **(trouble if level == "ERROR" else {})}
+    return {**stamp, "level": level, "logger": ("noufal.boq", "rakiza.web", "rakiza.security")[at % 3], "message": MESSAGES[at % 7], "module": "service", "function": "write", "line": 88, **(trouble if level == "ERROR" else {})}
 
 
 def logs(query):
     first, limit = int(query.get("cursor") or 0), int(query.get("limit", 100))
     lines = [line(at, query.get("file", "app")) for at in range(first, min(first + limit, 900))]
-    keep = [one for one in lines if query.get("q", "").lower() in str(one).lower() and (not query.get("level") or one.get("level") == query["level"].upper())
+    if query.get("q") == "nowhere":  # a search that has to go on
+        lines = []
+    keep = [one for one in lines if query.get("q", "").lower() in str(one).lower() and (not query.get("level") or one.get("level") in query["level"].upper().split(","))
             and all(not query.get(key) or str(one.get(key)) == query[key] for key in ("logger", "request_id", "trace_id", "user_id"))]
     return {"items": keep, "next_cursor": str(first + limit) if first + limit < 900 else None, "scanned_bytes": 1_480_000, "complete": first + limit >= 900, "took_ms": 12.4}
 
@@ -193,6 +196,8 @@ def api(method, path, query, body, _raw):
             return 200, {"version": "0.3.0", "python": "3.11.2", "pid": 1200, "started_at": iso(STARTED), "uptime_seconds": now - STARTED, "threads": 14, "rss_mb": 118.4, "open_files": 41, "gc_collections": 1932, "loop_lag_ms": 1.2, "in_flight": 3}
         case ("GET", ["logs"]):
             return 200, logs(query)
+        case ("GET", ["logs", "download", name]):
+            return 200, {"file": name}
         case ("GET", ["logs", "files"]):
             return 200, {"files": [{"name": f"noufal{end}.log{turn}", "kind": kind, "size_bytes": rng.randint(10_000, 10_000_000), "modified": iso(now - 3600 * at)} for at, (end, kind) in enumerate([("", "app"), ("_errors", "errors"), ("_requests", "requests"), ("_audit", "audit")]) for turn in ("", ".1.gz")], "dropped": 0}
         case ("GET", ["logs", "levels"]):

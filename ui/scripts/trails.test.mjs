@@ -9,6 +9,7 @@ async function load(path) {
   return import(`data:text/javascript;base64,${Buffer.from(code).toString('base64')}`);
 }
 const { arrange, ticks, unfolded, MOST_ROWS } = await load('console/traces/waterfall.ts');
+const { begins, cursors, FILES, inFront, mark, merged, sentence } = await load('console/logs/lines.ts');
 const span = (span_id, parent_id, start_ms, duration_ms, more = {}) => ({ span_id, parent_id, name: span_id, kind: 'internal', start_ms, duration_ms, status: 'unset', message: null, attributes: {}, events: [], ...more });
 const tree = (spans, duration_ms = 100) => arrange({ spans, duration_ms });
 
@@ -68,4 +69,38 @@ test('the axis has few and round ticks', () => {
     assert.ok(places.at(-1) <= total);
   }
   assert.deepEqual(ticks(100), [0, 20, 40, 60, 80, 100]);
+});
+
+test('pages of several files become one, newest first, each line once', () => {
+  const line = (at, message, more = {}) => ({ timestamp: `2026-11-27T10:00:${at}+03:00`, message, ...more });
+  const page = (items, next_cursor = null) => ({ items, next_cursor, scanned_bytes: 10, complete: !next_cursor, took_ms: items.length });
+  const twice = line('05', 'مرتان');
+  const all = merged([['app', page([line('09', 'آخر'), twice, { ...twice }], 'c1')], ['errors', page([{ ...twice }, line('07', 'خطأ')])]]);
+  assert.deepEqual(all.items.map(({ file, line: { message } }) => [file, message]), [['app', 'آخر'], ['errors', 'خطأ'], ['app', 'مرتان'], ['app', 'مرتان']]);
+  assert.deepEqual([all.scanned_bytes, all.complete, all.took_ms], [20, false, 3]);
+  assert.deepEqual(cursors(FILES, all.next_cursor), [['app', 'c1']]);
+  assert.deepEqual(cursors(['app', 'audit'], null), [['app', null], ['audit', null]]);
+  const one = merged([['app', page([line('01', 'أ'), line('02', 'ب')])]]);
+  assert.deepEqual([one.items.map(({ line: { message } }) => message), one.next_cursor, one.complete], [['أ', 'ب'], null, true]);
+});
+
+test('new lines stand in front, the newest first, and never more than agreed', () => {
+  assert.deepEqual(inFront([3, 4], [2, 1], 3), [4, 3, 2]);
+  assert.equal(inFront(Array.from({ length: 5000 }, (_, at) => at), [], 1000).length, 1000);
+});
+
+test('a line of any file has a mark and a sentence', () => {
+  const cases = [
+    [{ level: 'ERROR', message: 'تعذّر' }, 'ERROR', 'bad', 'تعذّر'],
+    [{ level: 'INFO', message: '' }, 'INFO', null, ''],
+    [{ method: 'GET', path: '/x', status_code: 404 }, '404', 'warn', 'GET /x'],
+    [{ event_type: 'USER_LOGIN', action: 'LOGIN', resource: 'authentication', details: { success: false } }, 'LOGIN', 'bad', 'USER_LOGIN · authentication'],
+    [{ odd: 1 }, '', null, '{"odd":1}'],
+  ];
+  for (const [line, word, tone, text] of cases) assert.deepEqual([mark(line).word, mark(line).tone, sentence(line)], [word, tone, text]);
+});
+
+test('a quick range begins before now, and an unknown one nowhere', () => {
+  assert.equal(begins('1h', Date.parse('2026-11-27T10:00:00Z')), '2026-11-27T09:00:00.000Z');
+  assert.deepEqual([begins('', 0), begins(null, 0), begins('constructor', 0)], [undefined, undefined, undefined]);
 });
