@@ -29,7 +29,9 @@ def _create(security: Security) -> Callable[..., None]:
         user = security.create_user(email, name or email.partition("@")[0], role, secret, locale or None)
         _say(f"created {user.email} ({user.role})")
         if secret is None:
-            _say(f"one-time sign-in, good for {security.settings.link_minutes} minutes: /sign-in#token={security.create_link(user)}")
+            token = security.create_link(user)
+            _say(f"one-time sign-in, good for {security.settings.link_minutes} minutes, in the console: /console/sign-in#token={token}")
+            _say(f"or on the application's own page, where it has one: /sign-in#token={token}")
 
     return create
 

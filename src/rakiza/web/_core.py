@@ -270,7 +270,7 @@ class PassCore:
         if found is None or found.route.permission == PUBLIC:
             return None
         if principal is None:
-            return UnauthorizedError("sign in first", hint="sign in at /sign-in, or send the header X-API-Key")
+            return UnauthorizedError("sign in first", hint="sign in at /console/sign-in, or send the header X-API-Key")
         if not principal.may(found.route.permission):
             return ForbiddenError(f"this needs the permission {found.route.permission}")
         return None
