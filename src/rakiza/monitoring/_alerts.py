@@ -50,7 +50,7 @@ def texts(name: str, value: float, threshold: float) -> tuple[str, str]:
     """Return what is wrong in English and in Arabic."""
     _, english, arabic, unit = NAMES[name]
     ours = ARABIC[unit]
-    return f"{english} is at {value:g} {unit}, above {threshold:g} {unit}", f"{arabic} عند {value:g}{ours}، فوق الحد {threshold:g}{ours}"
+    return f"{english} at {value:.9g} {unit}, above {threshold:g} {unit}", f"{arabic} عند {value:.9g}{ours}، فوق الحد {threshold:g}{ours}"
 
 
 class Alerts:

@@ -107,13 +107,20 @@ class Host:
 
 
 def _counters(limits: Limits) -> dict[str, float]:
-    cpu, disk = psutil.cpu_times(), psutil.disk_io_counters()
+    cpu = psutil.cpu_times()
     ticks = sum(cpu) - getattr(cpu, "guest", 0.0) - getattr(cpu, "guest_nice", 0.0)  # both are part of `user` and `nice`
     busy = ticks - cpu.idle - getattr(cpu, "iowait", 0.0)
     cards = [card for name, card in psutil.net_io_counters(pernic=True).items() if name != "lo"]
     traffic = (sum(card.bytes_sent for card in cards), sum(card.bytes_recv for card in cards))
-    moved = (disk.read_bytes, disk.write_bytes) if disk else (0, 0)
-    return {"ticks": ticks, "busy": busy, "quota": limits.cpu_seconds, **dict(zip(RATES, (*traffic, *moved), strict=True))}
+    return {"ticks": ticks, "busy": busy, "quota": limits.cpu_seconds, **dict(zip(RATES, (*traffic, *_moved()), strict=True))}
+
+
+def _moved() -> tuple[int, int]:
+    try:
+        disk = psutil.disk_io_counters()
+    except (NotImplementedError, OSError):  # sandboxes without /proc/diskstats
+        disk = None
+    return (disk.read_bytes, disk.write_bytes) if disk else (0, 0)
 
 
 def _memory(limits: Limits) -> dict[str, float]:

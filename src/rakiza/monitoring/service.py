@@ -52,7 +52,7 @@ class SystemMonitor:
         self._webhook = Webhook(self.settings.alert_webhook_url, name) if self.settings.alert_webhook_url else None
         self.alerts = Alerts(self.settings.rules(TICK_SECONDS), local, self._webhook.offer if self._webhook else lambda *_: None)
         self._latest: SystemMetrics | None = None
-        self._readings: deque[SystemMetrics] = deque(maxlen=MAX_READINGS)
+        self._readings: deque[tuple[float, float, float]] = deque(maxlen=MAX_READINGS)
         self._sampled, self._read, self._ticks = -math.inf, -math.inf, 0
         self._tasks: Supervisor | None = None
         counters: weakref.WeakSet[Requests | Rollups] = weakref.WeakSet((self._requests, self._rollups))
@@ -88,7 +88,7 @@ class SystemMonitor:
         now, metrics = self._clock.monotonic(), self._host.sample()
         self._latest, self._sampled = metrics, now
         if now - self._read >= self.interval - min(TICK_SECONDS, self.interval) / 2:
-            self._readings.append(metrics)
+            self._readings.append(_reading(metrics))
             self._read = now
         requests, lag = self._requests.look(now), self.loop_lag_ms
         self._rollups.add(self._clock.now().timestamp(), _row(metrics, requests, lag))
@@ -122,7 +122,7 @@ class SystemMonitor:
         """Return the latest sample; take one when nothing runs in the background."""
         if self._tasks is None or self._latest is None:
             self._latest = self._host.sample()
-            self._readings.append(self._latest)
+            self._readings.append(_reading(self._latest))
         return self._latest
 
     def get_process_metrics(self, top_n: int = 10) -> list[dict[str, object]]:
@@ -140,9 +140,10 @@ class SystemMonitor:
 
     def get_metrics_summary(self, last_n: int = 60) -> dict[str, object]:
         """Return average, least, most and latest of the last readings, the sample at hand among them; `readings` tells how many there were."""
-        current = self.get_current_metrics()
-        taken = [percents(each) for each in (*(each for each in self._readings if each is not current), current)][-max(1, last_n) :]
-        figures = {name: _figures([each[name] for each in taken]) for name in ("cpu", "ram", "disk")}
+        current = _reading(self.get_current_metrics())
+        readings = self._readings.copy()
+        taken = [*readings, *([] if readings and readings[-1] == current else [current])][-max(1, last_n) :]
+        figures = {name: _figures(list(values)) for name, values in zip(("cpu", "ram", "disk"), zip(*taken, strict=True), strict=True)}
         return {"period": f"Last {last_n} readings", "readings": len(taken), **figures}
 
     def history(self, span: str = "1h") -> dict[str, object]:
@@ -159,10 +160,13 @@ def percents(metrics: SystemMetrics) -> dict[str, float]:
     return {"cpu": metrics.cpu_percent, "ram": metrics.ram_percent, "swap": metrics.swap_percent, "disk": metrics.disk_percent}
 
 
+def _reading(metrics: SystemMetrics) -> tuple[float, float, float]:
+    return metrics.cpu_percent, metrics.ram_percent, metrics.disk_percent
+
+
 def _row(metrics: SystemMetrics, requests: Totals, lag_ms: float | None) -> list[float]:
     traffic = (metrics.network_sent_per_second, metrics.network_recv_per_second, metrics.disk_read_per_second, metrics.disk_write_per_second)
-    gauges = (metrics.cpu_percent, metrics.ram_percent, metrics.disk_percent, *traffic)
-    return [1.0, *gauges, math.nan if lag_ms is None else lag_ms, requests[0], *requests[2:]]
+    return [1.0, *_reading(metrics), *traffic, math.nan if lag_ms is None else lag_ms, requests[0], *requests[2:]]
 
 
 def _figures(values: list[float]) -> dict[str, float]:

@@ -226,7 +226,7 @@ def test_warnings_come_in_the_caller_s_language(get: Get, monitor: SystemMonitor
     monitor.alerts.rules = {**rules, "ram": rules["ram"]._replace(bounds=(0.001, 50.0))}
     english = get("/api/monitoring/health").json()["warnings"]
     arabic = get("/api/monitoring/health", headers={**HEADERS, "accept-language": "ar-SA,ar;q=0.9"}).json()["warnings"]
-    assert any(text.startswith("Memory is at") for text in english)
+    assert any(text.startswith("Memory at") for text in english)
     assert any(text.startswith("الذاكرة عند") for text in arabic)
 
 

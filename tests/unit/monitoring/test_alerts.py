@@ -49,7 +49,7 @@ def test_an_alert_is_raised_grows_and_ends_each_told_once(path: Path, caplog: py
     watch.look(10, disk=91)
     (alert,) = watch.alerts.active()
     assert (alert.name, alert.metric, alert.level, alert.value, alert.threshold) == ("disk", "disk_percent", "warning", 91.0, 90.0)
-    assert alert.message_en == "Disk is at 91 %, above 90 %"
+    assert alert.message_en == "Disk at 91 %, above 90 %"
     assert alert.message_ar == "القرص عند 91٪، فوق الحد 90٪"
     watch.look(3, disk=97)
     assert watch.alerts.active()[0].level == "critical"

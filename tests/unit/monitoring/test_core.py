@@ -26,7 +26,7 @@ from rakiza.monitoring._core import (
     times,
     total,
 )
-from rakiza.telemetry import BUCKETS, RequestTotals, Telemetry
+from rakiza.telemetry import BUCKETS, RequestTotals, Telemetry, TelemetrySettings
 
 
 def counted(*seconds: float) -> RequestTotals:
@@ -96,12 +96,13 @@ def test_a_difference_forgets_quiet_routes_and_begins_anew_with_the_counter() ->
 
 
 def test_a_window_is_as_long_as_it_says() -> None:
-    telemetry = Telemetry("noufal")
+    telemetry = Telemetry("noufal", TelemetrySettings(disabled=True))
     requests = Requests(telemetry.request_totals, 0.0)
 
     def serve(number: int) -> None:
         for _ in range(number):
-            telemetry._requests.new(("GET", "/مشاريع", 200)).observe(0.03, None)
+            context = telemetry.begin("GET", "/مشاريع", "192.0.2.7", None, trusted=False)
+            telemetry.finish(context, None, "/مشاريع", 200, 0.03, None, secure=True)
 
     for minute in range(1, 91):
         serve(minute)

@@ -32,7 +32,7 @@ def test_warnings_name_what_is_above_in_the_language_asked_for() -> None:
     monitor = SystemMonitor(warning_threshold={"ram": 0.001, "cpu": 0, "disk": 100})
     status = monitor.get_health_status()
     (text,) = status["warnings"]  # type: ignore[misc]
-    assert text.startswith("Memory is at ")
+    assert text.startswith("Memory at ")
     assert text.endswith(" %, above 0.001 %")
     (arabic,) = monitor.get_health_status(arabic=True)["warnings"]  # type: ignore[misc]
     assert arabic.startswith("الذاكرة عند ")
