@@ -102,7 +102,7 @@ class Host:
         )
 
     def _cpu_percent(self, limits: Limits) -> float:
-        used, of = ("quota", limits.cpus) if limits.cpus else ("busy", self._rates.get("ticks"))
+        used, of = ("quota", min(limits.cpus, psutil.cpu_count() or 1)) if limits.cpus else ("busy", self._rates.get("ticks"))
         return round(min(100.0, self._rates.get(used, 0.0) / of * 100), 1) if of else 0.0
 
 

@@ -1,7 +1,9 @@
 """Alerts: raised and ended once, by whichever process; kept across restarts; told to a webhook that may be bad."""
 
 import logging
+import socket
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -10,7 +12,7 @@ import msgspec
 import pytest
 
 from rakiza._kernel import LocalFile
-from rakiza.monitoring import Alert, MonitoringSettings
+from rakiza.monitoring import Alert, MonitoringSettings, SystemMonitor
 from rakiza.monitoring._alerts import MAX_QUEUE, MAX_REMEMBERED, Alerts, Webhook
 
 TICK = 5.0
@@ -206,3 +208,34 @@ def test_nobody_listening_is_counted_and_the_queue_is_bounded() -> None:
         webhook.offer("raised", alert())
     webhook.send()
     assert webhook.failures == MAX_QUEUE
+
+
+def test_a_running_monitor_posts_from_the_background(receiver: str) -> None:
+    settings = MonitoringSettings(alert_webhook_url=receiver + "/hook", alert_after_seconds=5, thresholds={"ram": 0.001, "cpu": 0})
+    monitor = SystemMonitor(settings=settings, name="نوفل")
+    monitor.start_monitoring(interval=5)
+    try:
+        end = time.monotonic() + 10
+        while not Receiver.received and time.monotonic() < end:
+            time.sleep(0.02)
+    finally:
+        monitor.stop_monitoring()
+    ((_, body),) = Receiver.received
+    assert msgspec.json.decode(body)["alert"]["name"] == "ram"
+
+
+def test_a_receiver_that_never_answers_holds_up_no_sample() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
+        monitor = SystemMonitor(settings=MonitoringSettings(alert_webhook_url=url))
+        assert monitor._webhook is not None
+        monitor._webhook.offer("raised", alert())
+        monitor.start_monitoring(interval=0.1)
+        connection, _ = silent.accept()
+        seen, end = len(monitor._readings), time.monotonic() + 10
+        while len(monitor._readings) < seen + 3 and time.monotonic() < end:
+            time.sleep(0.02)
+        assert len(monitor._readings) >= seen + 3
+        connection.close()
+        monitor.stop_monitoring()
+    assert monitor._webhook.failures == 1

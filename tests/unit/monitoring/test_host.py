@@ -61,6 +61,17 @@ def test_a_container_is_measured_by_its_limits(cgroup: tuple[Path, Path], tmp_pa
     assert (sample.cgroup_memory_limit_gb, sample.cgroup_cpu_quota) == (0.5, 0.5)
 
 
+def test_a_quota_of_more_processors_than_there_are_is_measured_against_those(cgroup: tuple[Path, Path], tmp_path: Path) -> None:
+    root, own = cgroup
+    inner = group(root, "kubepods/حاوية", cpu__max="6400000 100000", cpu__stat="usage_usec 0\n")
+    clock = FrozenClock()
+    host = Host(tmp_path, clock, root, own)
+    processors = psutil.cpu_count() or 1
+    (inner / "cpu.stat").write_text(f"usage_usec {2_000_000 * processors}\n")
+    clock.advance(4)
+    assert (host.sample().cpu_percent, host.sample().cpu_count) == (50.0, processors)
+
+
 def test_inside_a_namespace_the_root_is_the_own_group(cgroup: tuple[Path, Path]) -> None:
     root, own = cgroup
     group(root, "", memory__max="1000000\n")
