@@ -146,7 +146,7 @@ def trace(trace_id):
 
 
 def error_group(at):
-    kind, message, culprit = [("OperationalError", "database is locked", "rakiza.store.service in begin"), ("ValidationError", "الكمية ليست رقما: «١٢٫٥٫٣»", "noufal.boq.service in update"),
+    kind, message, culprit = [("OperationalError", "database is locked", "rakiza.store.service in begin"), ("ValidationError", f"الكمية ليست رقما: «١٢٫٥٫٣» في البند: {MESSAGES[6] * 2}", "noufal.boq.service in update"),
                               ("TimeoutError", "no answer within 2 s from https://mail.example.test", "rakiza.outbound.client in send")][at % 3]
     now = clock()
     return {"id": f"{at + 1}", "kind": kind, "message": message, "culprit": culprit, "state": STATES.get(str(at + 1), ("open", "open", "regressed", "resolved", "ignored")[at % 5]), "count": 480 // (at + 1), "users": 12 // (at + 1),
@@ -162,7 +162,7 @@ def errors(query):
 def error_detail(at):
     group, now = error_group(at), clock()
     context = [{"line": n, "text": text} for n, text in enumerate(["    def begin(self):", "        with self._lock:", "            # الكتابة من خيط واحد", "            connection.execute('BEGIN IMMEDIATE')", "            yield Transaction(connection)"], 85)]
-    frames = [{"file": "site-packages/flask/app.py", "line": 917, "function": "full_dispatch_request", "in_app": False, "context": []}, {"file": "src/noufal/boq/service.py", "line": 212, "function": "update", "in_app": True, "context": context},
+    frames = [{"file": "site-packages/flask/app.py", "line": 917, "function": "full_dispatch_request", "in_app": False, "context": []}, {"file": "site-packages/flask/app.py", "line": 902, "function": "dispatch_request", "in_app": False, "context": []}, {"file": "src/noufal/boq/service.py", "line": 212, "function": "update", "in_app": True, "context": context},
               {"file": "src/rakiza/store/service.py", "line": 88, "function": "begin", "in_app": True, "context": context}]
     sample = {"at": group["last_seen"], "message": group["message"], "request_id": group["request_id"], "trace_id": group["trace_id"], "span_id": ident(6, 16), "user_id": "7", "method": "PATCH", "path": "/api/projects/TOWER-07/boq/items/17", "release": "0.3.0",
               "environment": "production", "frames": frames, "causes": [{"kind": "sqlite3.OperationalError", "message": "database is locked"}],

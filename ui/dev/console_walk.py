@@ -11,7 +11,7 @@ from playwright.sync_api import sync_playwright
 
 PORT = 8174
 BASE = f"http://127.0.0.1:{PORT}"
-PAGES = {"overview": "", "health": "health", "requests": "requests", "slow": "requests?tab=statements", "traces": "traces", "trace": f"traces/{console_mock.ident(3)}", "trace_deep": f"traces/{console_mock.ident(1)}", "trace_many": f"traces/{console_mock.ident(2)}", "logs": "logs", "logs_request": f"logs?request_id={console_mock.ident(52)}", "logs_audit": "logs?file=audit", "logs_nowhere": "logs?q=nowhere", "account": "account", "not_found": "nowhere"}
+PAGES = {"overview": "", "health": "health", "requests": "requests", "slow": "requests?tab=statements", "traces": "traces", "trace": f"traces/{console_mock.ident(3)}", "trace_deep": f"traces/{console_mock.ident(1)}", "trace_many": f"traces/{console_mock.ident(2)}", "logs": "logs", "logs_request": f"logs?request_id={console_mock.ident(52)}", "logs_audit": "logs?file=audit", "logs_nowhere": "logs?q=nowhere", "errors": "errors", "errors_all": "errors?state=all", "errors_none": "errors?q=zzz", "error": "errors/1", "error_long": "errors/2", "account": "account", "not_found": "nowhere"}
 DOWN = '{"status": 503, "title": "Service unavailable", "code": "unavailable", "request_id": "0198c0de-77aa-7000"}'
 
 

@@ -10,6 +10,7 @@ async function load(path) {
 }
 const { arrange, ticks, unfolded, MOST_ROWS } = await load('console/traces/waterfall.ts');
 const { begins, cursors, FILES, inFront, mark, merged, sentence } = await load('console/logs/lines.ts');
+const { choices, pieces } = await load('console/errors/stack.ts');
 const span = (span_id, parent_id, start_ms, duration_ms, more = {}) => ({ span_id, parent_id, name: span_id, kind: 'internal', start_ms, duration_ms, status: 'unset', message: null, attributes: {}, events: [], ...more });
 const tree = (spans, duration_ms = 100) => arrange({ spans, duration_ms });
 
@@ -103,4 +104,16 @@ test('a line of any file has a mark and a sentence', () => {
 test('a quick range begins before now, and an unknown one nowhere', () => {
   assert.equal(begins('1h', Date.parse('2026-11-27T10:00:00Z')), '2026-11-27T09:00:00.000Z');
   assert.deepEqual([begins('', 0), begins(null, 0), begins('constructor', 0)], [undefined, undefined, undefined]);
+});
+
+test('frames of libraries are folded, those of the application are open', () => {
+  const frame = (file, in_app) => ({ file, in_app, line: 1, function: 'f', context: [] });
+  const shape = (frames) => pieces(frames).map((piece) => (piece.open ? piece.frame.file : piece.frames.map((one) => one.file)));
+  assert.deepEqual(shape([frame('a', false), frame('b', false), frame('c', true), frame('d', false), frame('e', true)]), [['a', 'b'], 'c', ['d'], 'e']);
+  assert.deepEqual(shape([frame('a', false), frame('b', false)]), [['a'], 'b']);
+  assert.deepEqual(shape([]), []);
+});
+
+test('what may become of an error depends on its state', () => {
+  assert.deepEqual(['open', 'regressed', 'resolved', 'ignored'].map((state) => choices(state)), [['resolved', 'ignored'], ['resolved', 'ignored'], ['open'], ['open']]);
 });
