@@ -134,7 +134,8 @@ class _Repeating:
         self.thread.start()
 
     def run(self) -> None:
-        while not self.stop.wait(self.seconds):
+        due = SYSTEM_CLOCK.monotonic() + self.seconds
+        while not self.stop.wait(max(0.0, due - SYSTEM_CLOCK.monotonic())):
             try:
                 self.work()
             except Exception:
@@ -142,6 +143,12 @@ class _Repeating:
                 # The first failure and then powers of two: a task that fails every second must not fill the log.
                 if self.failures & (self.failures - 1) == 0:
                     log.exception("background task %s failed %d times", self.name, self.failures)
+            due = next_due(due, SYSTEM_CLOCK.monotonic(), self.seconds)
+
+
+def next_due(due: float, now: float, seconds: float) -> float:
+    """Return the first moment after `now` that is whole periods after `due`: work that takes time shifts nothing, what was missed is left out."""
+    return due + seconds * (max(0, int((now - due) // seconds)) + 1)
 
 
 class Supervisor:

@@ -122,14 +122,14 @@ class Alerts:
         query = "SELECT body FROM monitoring_alert WHERE ended = ? ORDER BY id DESC LIMIT ?"
         none: list[tuple[bytes]] = []
         found = self._local.read(lambda connection: connection.execute(query, (ended, MAX_REMEMBERED)).fetchall(), none)
-        return [msgspec.json.decode(body, type=Alert) for (body,) in found]
+        return [alert for (body,) in found if (alert := _alert(body)) is not None]
 
     def _note(self, alert: Alert) -> bool | None:
         """Write an alert; return false when another process has written the same before, none when the file refuses."""
 
         def write(connection: sqlite3.Connection) -> bool:
             found = connection.execute("SELECT id, body FROM monitoring_alert WHERE name = ? AND ended = 0", (alert.name,)).fetchone()
-            held = msgspec.json.decode(found[1], type=Alert) if found else None
+            held = _alert(found[1]) if found else None
             if (held is None and alert.ended) or (held and not alert.ended and held.level == alert.level):
                 return False
             body = msgspec.json.encode(msgspec.structs.replace(alert, since=held.since if held else alert.since))
@@ -139,6 +139,14 @@ class Alerts:
             return True
 
         return self._local.write(write)
+
+
+def _alert(body: bytes) -> Alert | None:
+    """Return what a row holds, none for one of another version."""
+    try:
+        return msgspec.json.decode(body, type=Alert)
+    except msgspec.DecodeError:
+        return None
 
 
 class Webhook:

@@ -6,8 +6,11 @@ import os
 import threading
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rakiza._kernel import Context, LoopThread, Part, RequestContext, SettingsReader, Supervisor, WorkerPool, current, use_context
+from rakiza._kernel.tasks import next_due
 
 CONTEXT = RequestContext("طلب", "t" * 32, "s" * 16)
 
@@ -140,3 +143,11 @@ def test_parts_are_added_after_what_they_need() -> None:
     with pytest.raises(ValueError, match="'store' is needed"):
         ctx.need("store", int)
     assert set(ctx.ports.absent()) >= {"audit", "authenticator"}
+
+
+@given(st.floats(0, 1e6), st.floats(0, 1e5), st.sampled_from([0.05, 0.25, 1.0, 5.0, 3600.0]))
+def test_a_task_keeps_to_its_periods_however_long_its_work_takes(due: float, late: float, seconds: float) -> None:
+    found = next_due(due, due + late, seconds)
+    assert due + late < found + 1e-6
+    assert found <= due + late + seconds + 1e-6
+    assert abs((found - due) / seconds - round((found - due) / seconds)) < 1e-6

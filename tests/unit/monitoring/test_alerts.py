@@ -107,6 +107,16 @@ def test_what_is_watched_no_more_ends_with_the_restart(path: Path) -> None:
     assert later.alerts.recent()[0].ended == later.at
 
 
+def test_a_row_of_another_version_stops_nothing(path: Path) -> None:
+    watch = Watch(path)
+    watch.look(disk=91)
+    LocalFile(path).write(lambda connection: connection.execute("UPDATE monitoring_alert SET body = ?", (b'{"level": 3}',)))
+    again = Watch(path)
+    assert again.alerts.active() == []
+    again.look(disk=91)
+    assert [alert.name for alert in again.alerts.active()] == ["disk"]
+
+
 def test_a_value_that_goes_away_ends_its_alert(path: Path) -> None:
     watch = Watch(path)
     watch.look(3, p95=9000)
