@@ -196,6 +196,8 @@ class Platform:
                     part.start()
                 if self._core is not None:
                     self._core.router.add(self._routes(part.routes))
+                if self._running and self.ctx.has("health"):
+                    self.health.wait()
             return self.ctx.need(room, object)
 
     # -- the application

@@ -63,7 +63,7 @@ function fail(status: number, text: string, requestId: string | null, retryAfter
 }
 
 export async function request<T>(method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<T> {
-  const init: RequestInit = { method, headers: { accept: 'application/json' }, credentials: 'same-origin', signal: signal ?? null };
+  const init: RequestInit = { method, headers: { accept: 'application/json', 'accept-language': document.documentElement.lang }, credentials: 'same-origin', signal: signal ?? null };
   if (body !== undefined) {
     init.headers = { ...init.headers, 'content-type': 'application/json' };
     init.body = JSON.stringify(body);

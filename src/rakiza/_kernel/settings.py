@@ -9,7 +9,7 @@ from typing import ClassVar, TypeVar
 import msgspec
 
 PREFIXES = ("RAKIZA_", "NOUFAL_")
-SECRET_WORDS = ("headers", "password", "secret", "token", "key", "dsn", "database_url", "redis_url")
+SECRET_WORDS = ("headers", "webhook", "password", "secret", "token", "key", "dsn", "database_url", "redis_url")
 _BOOLEANS = {"yes": True, "on": True, "no": False, "off": False}
 
 

@@ -5,13 +5,12 @@ from collections.abc import Callable, Mapping, Sequence
 from operator import add, mul, sub
 from typing import NamedTuple
 
+from rakiza._kernel.http import OWN_PREFIX
 from rakiza.telemetry import BUCKETS, RequestTotals
 
 Row = Sequence[float]
 MAX_ROUTES = 300
-"""Routes counted one by one; the rest is counted together."""
-OWN_ROUTES = "/_rakiza/"
-"""The console's own requests are no business of the application's figures."""
+"""Routes counted one by one; the rest is counted together. The console's own requests are left out."""
 LOOK_SECONDS, MAX_LOOKS = 60.0, 62
 
 # -- the limits of a container (Documentation/admin-guide/cgroup-v2.rst)
@@ -67,7 +66,7 @@ def by_route(totals: Mapping[tuple[str, str, int], RequestTotals]) -> Routes:
     """Add up the statuses of each method and route."""
     found: Routes = {}
     for (method, route, status), seen in totals.items():
-        if not route.startswith(OWN_ROUTES):
+        if not route.startswith(OWN_PREFIX):
             key = (method, route) if len(found) < MAX_ROUTES or (method, route) in found else ("OTHER", "other")
             more = (seen.count if status >= 500 else 0, seen.seconds, *seen.buckets)
             found[key] = tuple(map(add, found.get(key, NONE), more))
