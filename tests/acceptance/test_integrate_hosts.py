@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+import sqlalchemy as sa
 from fastapi import FastAPI
 from flask import Flask
 from litestar import Litestar, get
@@ -22,9 +23,11 @@ from starlette.websockets import WebSocket
 
 from rakiza import Platform, integrate
 from rakiza._kernel import current
+from rakiza.telemetry import get_tracer
 from servers import Child
 
 PROBLEM = "application/problem+json"
+KEY = "an-operators-key-of-enough-length"
 Make = Callable[..., Platform]
 
 
@@ -364,3 +367,18 @@ print('paths', json.dumps(sorted(json.loads(line)['path'] for line in open(sys.a
     assert told, lines
     assert json.loads(told[0].removeprefix("paths ")) == ["/api/auth/login", "/api/auth/login", "/child0", "/child1", "/parent", "/parent-again"]
 
+
+
+@pytest.mark.parametrize("kind", [FastAPI, Starlette])
+def test_a_failed_request_is_one_trace_with_all_it_did(make: Make, kind: type[Starlette]) -> None:
+    def pay(request: Request) -> None:
+        with get_tracer("site").start_as_current_span("صرف الدفعة"), platform.store.read() as tx:
+            tx.execute(sa.text("SELECT 7"))
+        raise RuntimeError("تعذر الصرف")
+
+    app = kind(routes=[Route("/pay/{number}", pay)])
+    platform = make(app, telemetry={"sample_ratio": 0.0}, security={"ops_api_key": KEY})
+    trace_id = ask(app, "/pay/12").headers["x-request-id"]
+    platform.tracer.flush()
+    listed = ask(app, "/api/traces", headers={"x-api-key": KEY}).json()["items"]
+    assert [(item["trace_id"], item["spans"], item["status"]) for item in listed] == [(trace_id, 3, 500)]

@@ -44,6 +44,9 @@ def install(app: Starlette, core: PassCore, start: Callable[[], None], stop: Cal
     if hasattr(app.state, KEY):
         raise ValueError(ALREADY)
     setattr(app.state, KEY, core)
+    native = getattr(app, "_telemetry", None)  # FastAPI offers this switch in its constructor only
+    if isinstance(native, dict) and native.get("tracer_provider") is None:
+        native["tracing"] = False  # the pass makes the server span; a second one would tear the trace in two
     build = app.build_middleware_stack
 
     def build_with_pass() -> ASGIApp:
