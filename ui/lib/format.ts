@@ -75,8 +75,9 @@ export function fileSize(bytes: number): string {
 
 const WEEK_SECONDS = 7 * 86400;
 
-/** A measured time with its unit, the same in both languages: 340 ms, 1.24 s. */
+/** A measured time with its unit, the same in both languages: 40 µs, 340 ms, 1.24 s. */
 export function millis(value: number): string {
+  if (value > 0 && value < 0.1) return `${number(value * 1000, 0, 0)}${NBSP}µs`;
   if (value >= 60_000) return `${number(value / 60_000, 1, 1)}${NBSP}min`;
   if (value >= 1000) return `${number(value / 1000, 2, 2)}${NBSP}s`;
   return `${number(value, 0, value < 10 ? 1 : 0)}${NBSP}ms`;
