@@ -105,7 +105,7 @@ def _type_name(kind: msgspec.inspect.Type) -> str:
         case msgspec.inspect.IntType() | msgspec.inspect.FloatType():
             name = "integer" if isinstance(kind, msgspec.inspect.IntType) else "number"
             return name + "".join(
-                f", {sign} {bound}" for sign, bound in (("≥", kind.ge), (">", kind.gt), ("≤", kind.le), ("<", kind.lt)) if bound is not None
+                f", {sign} {bound:g}" for sign, bound in (("≥", kind.ge), (">", kind.gt), ("≤", kind.le), ("<", kind.lt)) if bound is not None
             )
         case msgspec.inspect.BoolType():
             return "`true` or `false`"
