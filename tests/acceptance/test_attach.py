@@ -14,7 +14,8 @@ from rakiza import integrate
 from rakiza._kernel import attach
 from rakiza.health import Health
 from rakiza.hub import platform_of
-from rakiza.logs import Logs
+from rakiza.logs import Logs, init_logging
+from rakiza.monitoring import init_monitoring
 
 
 @pytest.fixture
@@ -83,3 +84,26 @@ def test_the_schema_is_watched(tmp_path: Path) -> None:
     with pytest.raises(Exception, match="future"):
         look()
     platform.shutdown()
+
+
+def test_the_specified_groups_reach_their_rooms(tmp_path: Path) -> None:
+    sentry = {"dsn": "http://key@127.0.0.1:9/1", "environment": "staging"}
+    platform = integrate(Flask("site"), {"hub": {"home": str(tmp_path)}}, sentry=sentry, logger={"level": "info", "pretty_print": True})
+    assert (platform.errors.settings.sentry_dsn, platform.errors.settings.environment) == (sentry["dsn"], "staging")
+    assert (platform.logs.settings.level, platform.logs.settings.pretty) == ("info", True)
+    platform.shutdown()
+
+
+def test_the_four_lines_of_the_specification_give_logs_and_monitoring(flask_app: Flask) -> None:
+    flask_app.config.update(MONITORING_THRESHOLDS={"cpu": 81.0, "ram": 86.0, "disk": 91.0}, OPS_API_KEY="an-operators-key-of-enough-length")
+    assert isinstance(init_logging(flask_app), Logs)
+    monitor = init_monitoring(flask_app)
+    assert monitor.settings.limits()["cpu"] == 81.0
+    headers = {"x-api-key": "an-operators-key-of-enough-length"}
+    for path in ("health", "metrics", "summary?last=60", "processes?top=10"):
+        answer = flask_app.test_client().get(f"/api/monitoring/{path}", headers=headers)
+        assert answer.status_code == 200, path
+        answer.close()
+    checks = flask_app.test_client().get("/healthz", headers=headers).json["checks"]
+    assert {"cpu", "memory", "disk"} <= set(checks)
+    assert all("time" in found[0] for found in checks.values())

@@ -154,9 +154,24 @@ def test_one_id_from_the_browser_to_the_bank(site: Site, chromium: str) -> None:
         span["span_id"]: span["parent_id"] or "" for span in local["spans"]
     }
     assert {(each["service.name"], each["deployment.environment.name"]) for each in site.collector.resources} == {("مدفوعات", "test")}
+    seen = in_the_console(site, chromium)
+    for name in ("GET /pay/{number}", "دفعة المقاول", "SELECT"):
+        assert name in seen
     (line,) = site.lines("_requests", TRACE)
     assert line["path"] == "/pay/12"
     assert line["span_id"] == next(span["span_id"] for span in local["spans"] if span["kind"] == "server")
+
+
+def in_the_console(site: Site, chromium: str) -> str:
+    """Return what an operator reads on the page of the trace."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        page = browser.new_page(locale="ar", extra_http_headers={"x-api-key": KEY})
+        page.goto(f"{site.address}/console/traces/{TRACE}")
+        page.get_by_text("دفعة المقاول").first.wait_for()
+        shown = page.locator("main").inner_text()
+        browser.close()
+    return shown
 
 
 @pytest.mark.parametrize("ratio", [0.0])
