@@ -4,7 +4,6 @@ import json
 import random
 import re
 from collections.abc import Iterator
-from itertools import product
 from pathlib import Path
 
 import pytest
@@ -40,6 +39,8 @@ TRAILS = (
     "errors?state=all",
     "errors/2",
 )
+LOOKS = (("ar", "light", 1440), ("en", "dark", 1440), ("ar", "dark", 390), ("en", "light", 390))
+"""Every pair of language, theme and width; all eight together would double the time and show nothing new."""
 PAGES = ("", "health", "requests", "requests?tab=statements", "account", *TRAILS)
 
 
@@ -68,22 +69,19 @@ def serious(faults: list[str]) -> list[str]:
     return [fault for fault in faults if "Failed to load resource" not in fault]
 
 
-def test_every_page_is_accessible_and_fits_in_both_languages_and_themes(address: str, browser: Browser) -> None:
+@pytest.mark.parametrize(("lang", "theme", "width"), LOOKS)
+def test_every_page_is_accessible_and_fits(address: str, browser: Browser, lang: str, theme: str, width: int) -> None:
     faults: list[str] = []
-    first = opened(browser, faults)
-    enter(first.new_page(), address)
-    state = first.storage_state()
-    first.close()
-    for lang, theme, width in product(("ar", "en"), ("light", "dark"), (1440, 390)):
-        context = opened(browser, faults, lang=lang, theme=theme, width=width, state=state)
-        page = context.new_page()
-        for path in PAGES:
-            page.set_viewport_size({"width": width, "height": 900})
-            page.goto(address + path)
-            settle(page)
-            page.locator("main h1").first.wait_for()
-            assert_fits(page, f"{path} {lang} {theme} {width}", lang, width)
-        context.close()
+    context = opened(browser, faults, lang=lang, theme=theme, width=width)
+    page = context.new_page()
+    enter(page, address)
+    for path in PAGES:
+        page.set_viewport_size({"width": width, "height": 900})
+        page.goto(address + path)
+        settle(page)
+        page.locator("main h1").first.wait_for()
+        assert_fits(page, f"{path} {lang} {theme} {width}", lang, width)
+    context.close()
     assert serious(faults) == []
 
 
