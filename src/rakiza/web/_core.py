@@ -203,7 +203,7 @@ class PassCore:
 
     def _refuse(self, exchange: Exchange, method: str, headers: dict[bytes, bytes]) -> AppError | None:
         found = exchange.found
-        if found is None or not found.route.quiet:
+        if found is None or not found.route.quiet or found.route.permission != PUBLIC:  # keys are not to be guessed where nobody counts
             wait = self._limit.hit(limit_key(exchange.context.client), exchange.start)
             if wait:
                 self._tell_once_a_minute(exchange.context.client, exchange.start)

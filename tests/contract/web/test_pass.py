@@ -428,3 +428,11 @@ def test_the_consoles_own_polling_is_no_traffic_worth_a_trace(host: Host) -> Non
     assert [host.ask("GET", path).status for path in ("/t/echo", "/_rakiza/t/poll")] == [200, 200]
     host.platform.tracer.flush()
     assert [item["route"] for item in host.traces()] == ["/t/echo"]
+
+
+def test_keys_are_not_to_be_guessed_where_nothing_is_logged(kind: str, tmp_path: Path) -> None:
+    host = started(kind, tmp_path, rate_limit_per_minute=3)
+    guesses = [host.ask("GET", "/metrics", x_api_key=f"guess-{number}-that-is-long-enough").status for number in range(4)]
+    assert guesses == [401, 401, 401, 429]
+    assert [host.ask("GET", "/livez").status for _ in range(5)] == [200] * 5
+    host.platform.shutdown()
