@@ -41,9 +41,13 @@ def method_label(method: str) -> str:
     return method if method in METHODS else "OTHER"
 
 
-@lru_cache(MAX_STATEMENTS_KNOWN)
 def shown_statement(sql: str) -> tuple[str, str]:
     """Return a short name for a statement and its text as it may be shown: bounded, in one line, without values, lists of parameters as one."""
+    return _shown_statement(sql if len(sql) <= MAX_TEXT else sql[: MAX_TEXT + 1])  # what is remembered must not be a bulk insert of megabytes
+
+
+@lru_cache(MAX_STATEMENTS_KNOWN)
+def _shown_statement(sql: str) -> tuple[str, str]:
     text = _SPACES.sub(" ", _VALUES.sub(lambda found: " " if found[0][0] in "-/" else "?", sql[:MAX_TEXT])).strip()
     text = _LISTS.sub(r"(\1, …)", text) + ("…" if len(sql) > MAX_TEXT else "")
     verb = text.partition(" ")[0].upper()[:20]

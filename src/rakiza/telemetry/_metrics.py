@@ -83,6 +83,10 @@ class LoopWatch:
             self._loop, self._worst = loop, 0.0
             self._next(loop)
 
+    def forget(self) -> None:
+        """Leave the loop to the parent of a fork."""
+        self._loop = None
+
     def _next(self, loop: asyncio.AbstractEventLoop) -> None:
         self._due = perf_counter() + LOOK_SECONDS
         loop.call_later(LOOK_SECONDS, self._look, loop)
@@ -116,6 +120,10 @@ class RequestDurations(Collector):
     def __init__(self) -> None:
         self._cells: dict[RequestKey, list[float]] = {}  # a count for each bucket, then the seconds
         self._exemplars: dict[tuple[RequestKey, int], tuple[str, float, float]] = {}
+        self.forget()
+
+    def forget(self) -> None:
+        """Take a new lock in a forked child; the counts go on."""
         self._lock = threading.Lock()
 
     def observe(self, key: RequestKey, seconds: float, trace_id: str | None) -> None:

@@ -61,6 +61,10 @@ class Slow:
         self._requests: Table[SlowRequest] = {}
         self._statements: Table[SlowStatement] = {}
         self._repeated: Table[RepeatedStatement] = {}
+        self.forget()
+
+    def forget(self) -> None:
+        """Take a new lock in a forked child."""
         self._lock = threading.Lock()
 
     def requests(self) -> list[SlowRequest]:

@@ -6,13 +6,13 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import Token
 from time import perf_counter
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, StatusCode, TraceFlags, get_current_span, set_span_in_context
 
-from rakiza._kernel import RequestContext, current, describe
+from rakiza._kernel import Redactor, RequestContext, current, describe
 from rakiza._kernel.clock import wall_seconds
 from rakiza._kernel.ids import sample
 from rakiza._kernel.ids import span_id as new_span_id
@@ -89,8 +89,12 @@ def note(context: RequestContext, item: "LightSpan | Call") -> None:
 
 def plain(value: object) -> Plain:
     """Return a value that can be stored: bounded text, a number, or a list of texts."""
-    if isinstance(value, bool | float) or (isinstance(value, int) and -(2**63) <= value < 2**63):
-        return value
+    if type(value) in {bool, float} or (type(value) is int and -(2**63) <= value < 2**63):
+        return cast("Plain", value)
+    if isinstance(value, float):
+        return float(value)  # numbers of other libraries are floats that no encoder knows
+    if isinstance(value, int):
+        return int(value) if -(2**63) <= value < 2**63 else hex(value)[:MAX_TEXT]
     if isinstance(value, list | tuple):
         return [str(plain(each)) for each in value[:MAX_ATTRIBUTES]]
     try:
@@ -201,8 +205,14 @@ class Recorder:
 
     def __init__(self, ratio: float) -> None:
         self._ratio = ratio
-        self.kept = self.dropped = self._size = 0
+        self.kept = self.dropped = 0
+        self.scrub: Callable[[object], object] = Redactor().nested
+        self.forget_waiting()
+
+    def forget_waiting(self) -> None:
+        """Hold nothing: after a fork what waits is the parent's."""
         self._waiting: deque[tuple[str, list[object]]] = deque()
+        self._size = 0
         self._lock = threading.Lock()
 
     def sampled(self) -> bool:
@@ -243,7 +253,13 @@ class Recorder:
         with self._lock:
             taken, self._waiting, self._size = self._waiting, deque(), 0
         offset = wall_seconds() - perf_counter()
-        return [(trace_id, [cast("LightSpan | Call", each).record(offset) for each in spans]) for trace_id, spans in taken]
+        return [(trace_id, [self._clean(cast("LightSpan | Call", each).record(offset)) for each in spans]) for trace_id, spans in taken]
+
+    def _clean(self, record: Record) -> Record:
+        """Return a span without the secrets its names, values and exceptions held."""
+        hide = cast("Callable[[Any], Any]", self.scrub)
+        events = [(name, at, hide(said)) for name, at, said in record.events]
+        return record._replace(name=hide(record.name), message=hide(record.message), attributes=hide(record.attributes), events=events)
 
 
 def _failed(item: object) -> bool:

@@ -17,6 +17,7 @@ SLOW_LOOP_SECONDS = 0.5
 def part(settings: TelemetrySettings, ctx: Context) -> Part:
     """Build tracing and metrics: `/metrics`, the local traces, the exporter when an endpoint is set."""
     telemetry = Telemetry(ctx.app_name, settings)
+    telemetry.recorder.scrub = ctx.scrub
     history = TraceHistory(ctx.local, settings.retention_days)
     checks = [Check(name="event_loop", fn=lambda: _loop_check(telemetry), required=False, component_type="system")]
     telemetry.outlets.append(history.write)

@@ -1,6 +1,8 @@
 """Trace decision, spans and metrics of the request pass; what user code asks for."""
 
 import logging
+import os
+import weakref
 from collections.abc import Callable
 from time import perf_counter
 
@@ -17,7 +19,6 @@ from ._slow import Slow
 from ._spans import LightProvider, LightSpan, Plain, Recorder, Trace
 from .settings import TelemetrySettings
 
-"""Pages of the console that wait for news are not slow."""
 SLOW_LINES_A_MINUTE = 30
 sql_log = logging.getLogger("rakiza.sql")
 
@@ -39,7 +40,8 @@ class Telemetry:
         self._ratio = settings.ratio
         self._follows = settings.sampler.startswith("parentbased") and self.enabled
         self._slow_seconds = settings.slow_seconds
-        self._loop, requests = LoopWatch(), RequestDurations()
+        self._loop, self._durations = LoopWatch(), RequestDurations()
+        requests = self._durations
         self.watch_loop, self._observe, self.request_totals = self._loop.watch, requests.observe, requests.totals
         self._lines = Gcra(SLOW_LINES_A_MINUTE, 60.0)
         metrics = self.metrics
@@ -48,6 +50,17 @@ class Telemetry:
         metrics.watch("trace_spans_kept", "Spans of requests that were sampled, slow or failed", lambda: self.recorder.kept)
         metrics.watch("trace_spans_dropped", "Spans that found no room to wait in", lambda: self.recorder.dropped)
         metrics.watch("event_loop_lag_seconds", "Longest delay of the event loop of late", lambda: self.loop_lag_seconds or 0.0)
+
+        itself = weakref.ref(self)
+        os.register_at_fork(after_in_child=lambda: _forget(itself))
+
+    def forget(self) -> None:
+        """Leave to the parent of a fork what waits, its loop and locks its threads may hold; rooms that start later rely on it in their own forks."""
+        self.recorder.forget_waiting()
+        self._durations.forget()
+        self.slow.forget()
+        self._loop.forget()
+        self.in_flight = 0
 
     # -- the request pass
 
@@ -124,6 +137,12 @@ class Telemetry:
             self.slow.add_statement(text, context, seconds)
             if not self._lines.hit("sql", perf_counter()):
                 sql_log.warning("slow statement, %.0f ms: %s", seconds * 1000, text)
+
+
+def _forget(telemetry: "weakref.ref[Telemetry]") -> None:
+    itself = telemetry()
+    if itself is not None:
+        itself.forget()
 
 
 def _server_span(context: RequestContext) -> LightSpan:
