@@ -1,6 +1,6 @@
 """A Flask application with the platform around it.
 
-Run it from this folder: `rakiza serve` is for ASGI, so use `granian --interface wsgi flask_app:app`.
+Run it from this folder: `rakiza serve flask_app:app`, or any other WSGI server.
 """
 
 from flask import Flask

@@ -73,7 +73,7 @@ class Platform:
         self.web = web
         self.app: object = None
         self._running = False
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal may shut down while its own thread starts
         self._core: PassCore | None = None
         self._host: object = None
         _platforms.add(self)

@@ -29,6 +29,7 @@ class LocalFile:
         self._schema: list[str] = []
         self._connection: sqlite3.Connection | None = None
         self._abandoned: list[sqlite3.Connection] = []
+        self._opened = 0
         self._lock = threading.RLock()
         itself = weakref.ref(self)
         os.register_at_fork(after_in_child=lambda: _forget(itself))
@@ -80,6 +81,8 @@ class LocalFile:
             self._close()
 
     def _open(self) -> sqlite3.Connection:
+        if self._connection is not None and self._inode() != self._opened:
+            self._close()  # another process has set a broken file aside
         if self._connection is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=BUSY_MILLISECONDS / 1000)
@@ -92,17 +95,25 @@ class LocalFile:
             except BaseException:
                 connection.close()
                 raise
-            self._connection = connection
+            self._connection, self._opened = connection, self._inode()
         return self._connection
 
     def _give_up(self, error: Exception) -> None:
         self.dropped += 1
+        opened, self._opened = self._opened, 0
         self._close()
         if self.dropped & (self.dropped - 1) == 0:
             log.warning("cannot use %s: %s; %d batches of history dropped so far", self.path, error, self.dropped)
-        if isinstance(error, sqlite3.DatabaseError) and error.sqlite_errorcode in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
+        broken = isinstance(error, sqlite3.DatabaseError) and error.sqlite_errorcode in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+        for suffix in ("-wal", "-shm", "") if broken and opened in {0, self._inode()} else ():  # the log must not be applied to a new file
             with contextlib.suppress(OSError):
-                self.path.replace(self.path.with_name(self.path.name + ".broken"))
+                self.path.with_name(self.path.name + suffix).replace(self.path.with_name(f"{self.path.name}.broken{suffix}"))
+
+    def _inode(self) -> int:
+        try:
+            return self.path.stat().st_ino
+        except OSError:
+            return 0
 
     def _close(self) -> None:
         if self._connection is not None:

@@ -16,20 +16,23 @@ _PARTS += ["nationalid", "cardnumber", "creditcard", "sessionid", "csrf"]
 _PARTS += ["كلمةالمرور", "كلمةالسر", "رقمالهوية", "الآيبان", "الرقمالسري", "رمزالتحقق", "رمزالدخول"]
 _WORDS = frozenset({"pwd", "dsn", "passcode", "otp", "totp", "pin", "cvv", "cvc", "iban", "jwt", "ssn", "iqama", "آيبان"})
 _STEMS = ["pass", "secret", "token", "authori", "cookie", "key", "otp", "iban", "pwd", "credential", "national", "session", "dsn", "csrf"]
+_STEMS += ["pin", "cvv", "cvc", "jwt"]
 _STEMS += ["كلمة", "هوية", "الرقم", "رمز"]
 _NAMES = (
     r"password|passwd|passphrase|passcode|csrf|session[_-]?id|secret|token|authorization|(?:api|access|private)[ _-]?key|credentials?"
-    r"|national[ _-]?id|كلمة[ _](?:المرور|السر)|رقم[ _]الهوية|الرقم[ _]السري|رمز[ _](?:التحقق|الدخول)|(?<![^\W_])(?:t?otp|iban|pwd|dsn)"
+    r"|national[ _-]?id|كلمة[ _](?:المرور|السر)|رقم[ _]الهوية|الرقم[ _]السري|رمز[ _](?:التحقق|الدخول)"
+    r"|(?<![^\W_])(?:t?otp|iban|pwd|dsn|pin|cvv|cvc|jwt)(?![^\W_])"
 )
 # Every repetition is bounded: a hostile text must not make the search quadratic.
 _VALUE = (
     r"""[\w-]{0,20}\\?["']?\s{0,3}(?:=>|[=:](?!>))\s{0,3}(?!\[redacted\])"""
-    r"""(?P<value>\\?"[^"]{0,256}"|'[^']{0,256}'|(?:(?:bearer|basic) {1,3})?[^\s"',;&}\])]+)"""
+    r"""(?P<value>\[[^\]]{0,4096}\]?|\\"[^"]{0,8192}"?|b?"(?:[^"\\]|\\.){0,8192}"?|b?'(?:[^'\\]|\\.|''){0,8192}'?"""
+    r"""|(?:(?:bearer|basic|token|digest) {1,3})?[^\s"',;&}\])]+)"""
 )
 _COOKIE = re.compile(r"""(cookie\\?["']?\s{0,3}[=:]) ?(?!\[redacted\])[^\r\n]{1,4096}""", re.IGNORECASE)
 _BEARER = re.compile(r"\b(bearer|basic(?=\s{1,3}[\w.~+/-]{0,256}[\d=]))\s{1,3}[\w.~+/=-]{6,}", re.IGNORECASE)
 _JWT = re.compile(r"(?<![\w-])eyJ[\w-]{4,}\.[\w-]{4,}(?:\.[\w-]*)?")
-_URL_PASSWORD = re.compile(r"(://(?:[^\s:/@]{0,64}:)?)(?!\[redacted\])[^\s:/@]{1,128}(?=@)")
+_URL_PASSWORD = re.compile(r"(://[^\s:/@]{0,64}:)(?!\[redacted\])[^\s\"'<>]{1,256}(?=@)|(://)(?!\[redacted\])[^\s:/@]{1,128}(?=@)")
 _IBAN = re.compile(r"(?<![0-9A-Za-z])SA\d{2}(?:[ -]?[0-9A-Z]){20}(?![0-9A-Za-z])", re.IGNORECASE)
 _LONG_NUMBER = re.compile(r"\d(?:[ -]?\d){12}")
 _CARD = re.compile(r"(?<![\w.-])[2-6](?:[ -]?\d){12,18}(?![\w-])")
@@ -90,7 +93,7 @@ class Redactor:
 
     def _without_pairs(self, text: str) -> str:
         if "://" in text and "@" in text:
-            text = _URL_PASSWORD.sub(rf"\1{REDACTED}", text)
+            text = _URL_PASSWORD.sub(lambda found: f"{found[1] or found[2]}{REDACTED}", text)
         lowered = text.lower()
         for stem in self._stems:
             if stem in lowered:
@@ -101,6 +104,8 @@ class Redactor:
         """Return the value as JSON can hold it, without secrets; what is deeper or longer than the bounds becomes `…`."""
         room = [MAX_VALUES] if room is None else room
         room[0] -= 1
+        if room[0] < 0:
+            return "…"
         if value is None or isinstance(value, bool):
             return value
         if isinstance(value, float):

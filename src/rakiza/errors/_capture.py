@@ -77,7 +77,7 @@ def noted(error: BaseException | None, text: str, *, with_email: bool, **more: o
     who = context.principal if context is not None else None
     first, *causes = chain(error) if error is not None else [{"kind": "Message", "message": text[:MESSAGE_CHARS]}]
     user = {"user_id": who.id if who else None, "email": who.email if who and with_email else ""}
-    of_request = {name: getattr(context, name, None) or "" for name in _OF_REQUEST}
+    of_request = {name: (getattr(context, name, None) or "")[:MESSAGE_CHARS] for name in _OF_REQUEST}
     return {**first, **of_request, **user, "raised": error is not None, "frames": steps(error), "causes": causes, **more}
 
 

@@ -6,6 +6,8 @@ from typing import ClassVar
 
 import msgspec
 
+from rakiza._kernel import Redactor
+
 _encode = msgspec.json.Encoder().encode
 
 
@@ -104,7 +106,11 @@ def problem(error: AppError, request_id: str = "") -> bytes:
     body |= {"code": error.stable_code, "message_en": error.detail, "message_ar": error.message_ar, "request_id": request_id}
     body |= {"hint": error.hint} if error.hint else {}
     body |= {"errors": error.errors} if error.errors is not None else {}
-    return _encode(body | dict(error.extra or {}))
+    body |= error.extra or {}
+    try:
+        return _encode(body)
+    except UnicodeEncodeError:  # half a surrogate pair, which a client's JSON may hold
+        return _encode(Redactor(on=False).nested(body))
 
 
 def unexpected(request_id: str) -> AppError:

@@ -39,6 +39,7 @@ class ErrorTracker:
         self.total = self.dropped = self._told = 0
         self._clock = clock
         self._sentry: Sentry | None = None
+        self._closed = False
         self._queue: deque[dict[str, Any]] = deque(maxlen=QUEUE)
         self._lock = threading.Lock()
         self.init_sentry(self.settings.sentry_dsn)
@@ -48,6 +49,7 @@ class ErrorTracker:
     def init_sentry(self, dsn: str, environment: str = "", release: str = "") -> None:
         """Send errors to Sentry from now on, when there is a DSN; raise SettingsError for one that cannot be read or without `sentry-sdk`."""
         self._of_app = {"release": release or self.settings.release, "environment": environment or self.settings.environment}
+        self._dsn = dsn
         self._sentry = Sentry(dsn, **self._of_app, scrub=self._scrub) if dsn else None
 
     def capture_exception(self, error: BaseException) -> None:
@@ -92,6 +94,9 @@ class ErrorTracker:
     def start(self) -> None:
         """Remember log records from now on."""
         logging.getLogger().addHandler(self.crumbs)
+        if self._dsn and self._closed:
+            self._sentry = Sentry(self._dsn, **self._of_app, scrub=self._scrub)
+        self._closed = False
 
     def close(self) -> None:
         """Fold what is left and give Sentry a last, bounded time."""
@@ -99,6 +104,7 @@ class ErrorTracker:
         self.flush()
         if self._sentry is not None:
             self._sentry.close()
+        self._closed = True
 
     def _take(self, error: BaseException | None, level: str, text: str = "") -> bool:
         """Queue what was seen; tell whether this error is new to this request."""

@@ -168,5 +168,6 @@ def follow(live: Path, backup_count: int, place: Place | None) -> tuple[list[byt
         if end or len(data) == MAX_LINE_BYTES:
             found = data[:end].split(b"\n")[:-1], (file.key, start + (end or len(data)))
         if file.key == place[0]:
-            break
-    return found
+            return found
+    # The file followed so far is gone for good: what is there already is not news.
+    return found if place is not None and not place[0] else follow(live, backup_count, None) if place is not None else found

@@ -248,9 +248,20 @@ class BufferedWriter(Generic[T]):
                 taken = self._lines[:]
                 if taken:
                     del self._lines[: len(taken)]  # the list is never swapped under a thread that adds to it
-                    self.target.write(self._encode(taken))
+                    self.target.write(self._encoded(taken))
             finally:
                 self._flushing.release()
+
+
+    def _encoded(self, lines: list[T]) -> bytes:
+        """Return the lines as bytes; one that cannot be said is dropped by itself, and nobody who logs hears of it."""
+        try:
+            return self._encode(lines)
+        except Exception:  # noqa: BLE001 - border: observer hook
+            if len(lines) == 1:
+                self.overflow += 1
+                return b""
+            return b"".join(self._encoded([line]) for line in lines)
 
 
 class FileHandler(logging.Handler):

@@ -14,6 +14,7 @@ from typing import TextIO
 
 from rakiza._kernel import SYSTEM_CLOCK, Redactor, RequestContext, current
 from rakiza._kernel.clock import wall_seconds
+from rakiza._kernel.redaction import text_of
 
 from ._core import AccessLine, ConsoleFormatter, Renderer, Timestamps, context_fields, encoded, encoded_access, with_ids
 from ._levels import Levels
@@ -83,10 +84,10 @@ class Logs:
         self.levels.apply({})
         self.levels.forget()
         root = logging.getLogger()
-        if self._root_level is not None:
-            root.setLevel(self._root_level)
         for handler in self._handlers:
             root.removeHandler(handler)
+        if self._root_level is not None and not any(isinstance(one, FileHandler | Console) for one in root.handlers):
+            root.setLevel(self._root_level)  # the last of several log files in this process gives it back
         self._handlers, self._root_level = [], None
         for writer in self._writers.values():
             writer.close()
@@ -131,8 +132,9 @@ class Logs:
 
     def request(self, method: str, path: str, status_code: int, response_time_ms: float, user_id: int | str | None = None, **client: str) -> None:
         """Take the line of a request that no platform answered, with `ip_address` and `user_agent` of the client; never blocks."""
-        line = (path, status_code, response_time_ms, user_id, client.get("ip_address", ""), client.get("user_agent", ""), *context_fields(current()))
-        self._access.add(AccessLine(self._timestamps.render(wall_seconds()), method, *line))
+        address, agent = text_of(client.get("ip_address") or ""), text_of(client.get("user_agent") or "")
+        line = (text_of(path), status_code, response_time_ms, user_id, address, agent, *context_fields(current()))
+        self._access.add(AccessLine(self._timestamps.render(wall_seconds()), text_of(method), *line))
 
     def record(
         self,

@@ -61,6 +61,7 @@ class Alerts:
         self._alarms = {name: [Alarm(), Alarm()] for name in rules}
         self._noted, self._told = dict.fromkeys(rules, 0), dict.fromkeys(rules, 0)
         self._held: dict[str, Alert] = {}
+        self._ended_elsewhere = dict.fromkeys(rules, 0)
         local.declare(TABLE)
 
     def restore(self, at: str) -> None:
@@ -75,7 +76,12 @@ class Alerts:
 
     def look(self, values: Mapping[str, float | None], at: str) -> None:
         """Follow one reading of each value; nothing to read is as good as zero."""
+        written = {alert.name for alert in self._read(0)} if any(self._noted.values()) and self._local.size_bytes() else set(self._noted)
         for name, rule in self.rules.items():
+            self._ended_elsewhere[name] = self._ended_elsewhere[name] + 1 if self._noted[name] and name not in written else 0
+            if self._ended_elsewhere[name] > rule.readings:  # a process that was well again has ended it; here it lasts
+                self._noted[name] = self._told[name] = 0
+                self._held.pop(name, None)
             value = values.get(name) or 0.0
             self._alarms[name] = [step(alarm, rule, bound, value) for alarm, bound in zip(self._alarms[name], rule.bounds, strict=True)]
             if not self.level(name) == self._noted[name] == self._told[name]:

@@ -10,7 +10,9 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 MAX_TEXT = 1_024
 """Characters of a name, a value or a statement that are looked at and shown."""
 MAX_STATEMENTS_KNOWN = 1_024
-_VALUES = re.compile(r"'(?:[^']|'')*'|'.*|--[^\n]*|/\*.*?(?:\*/|$)|(?<![\w$:%])\d+(?:\.\d+)?(?!\w)", re.DOTALL)
+_VALUES = re.compile(
+    r"\$(\w{0,32})\$.*?(?:\$\1\$|$)|[eE]'(?:[^'\\]|\\.|'')*'?|'(?:[^']|'')*'|'.*|--[^\n]*|/\*.*?(?:\*/|$)|(?<![\w$:%])\d+(?:\.\d+)?(?!\w)", re.DOTALL
+)
 _LISTS = re.compile(r"\(\s*(\?|%s|%\(\w+\)s|:\w+|\$\d+)(?:\s*,\s*(?:\?|%s|%\(\w+\)s|:\w+|\$\d+))+\s*\)")
 _SECRETS = re.compile(r"(?<=//)[^/?#]*@|[?#].*$", re.DOTALL)
 _SPACES = re.compile(r"\s+")

@@ -93,8 +93,8 @@ def plain(value: object) -> Plain:
         return cast("Plain", value)
     if isinstance(value, float):
         return float(value)  # numbers of other libraries are floats that no encoder knows
-    if isinstance(value, int):
-        return int(value) if -(2**63) <= value < 2**63 else hex(value)[:MAX_TEXT]
+    if isinstance(value, int) and -(2**63) <= value < 2**63:
+        return int(value)
     if isinstance(value, list | tuple):
         return [str(plain(each)) for each in value[:MAX_ATTRIBUTES]]
     try:

@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from ipaddress import ip_address
 from typing import Generic, TypeAlias, TypeVar
@@ -17,6 +17,7 @@ from rakiza.errors import (
     ForbiddenError,
     MethodNotAllowedError,
     RateLimitError,
+    ServiceUnavailableError,
     TooLargeError,
     UnauthorizedError,
     from_validation,
@@ -151,6 +152,7 @@ class PassCore:
         self.health = ctx.need("health", Health) if ctx.has("health") else None
         self.router = Router(routes)
         self.start: Callable[[], None] | None = start
+        self.streams = 0
         self.platform: object = None
         """Who owns this core; held, because an application that took single rooms by `init_…` holds nothing else."""
         self._ctx = ctx
@@ -166,6 +168,12 @@ class PassCore:
     def draining(self) -> bool:
         """Tell whether answers without end should end now."""
         return self.health is not None and self.health.draining
+
+    def admitted(self, response: Response, most_streams: int) -> Response:
+        """Return the response; raise ServiceUnavailableError for one without end when there are `most_streams` already."""
+        if isinstance(response.stream, AsyncGenerator) and self.streams >= most_streams:
+            raise ServiceUnavailableError("too many streams are open", hint="close another page that follows something", headers={"retry-after": "5"})
+        return response
 
     # -- on the way in
 
@@ -230,7 +238,7 @@ class PassCore:
 
     @staticmethod
     def _too_large(length: bytes, limit: int) -> AppError | None:
-        if not length.isdigit() or int(length) <= limit:
+        if not length.isdigit() or (len(length) < 19 and int(length) <= limit):
             return None
         return too_large(limit)
 
@@ -293,7 +301,7 @@ class PassCore:
             error = unexpected(exchange.context.request_id)
         elif error.status >= 500:
             self.errors.capture_exception(error)  # one warning line and no group
-        headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in error.headers.items()]
+        headers = [(name.lower().encode(), value.encode("latin-1", "replace")) for name, value in error.headers.items()]
         return Response(problem(error, exchange.context.request_id), error.status, headers, content_type=PROBLEM)
 
     def capture(self, exchange: Exchange, error: BaseException) -> None:

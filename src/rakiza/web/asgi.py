@@ -18,6 +18,9 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 CHUNK_BYTES = 64 * 1024
+MAX_STREAMS = 200
+STREAM_SECONDS = 600.0
+"""How long one answer without end lasts; browsers open the next by themselves. A server that tells nobody it stops waits no longer."""
 STREAM_LOOK_SECONDS = 1.0
 """How soon an answer without end notices that the platform drains."""
 SLOWEST_BYTES_PER_SECOND = 1024
@@ -47,8 +50,8 @@ class AsgiPass:
             await self._other(scope, receive, send)
             return
         core = self.core
-        if core.start is not None:
-            await asyncio.to_thread(core.start)  # a server without lifespan: the first request starts the platform
+        if (start := core.start) is not None:
+            await asyncio.to_thread(start)  # a server without lifespan: the first request starts the platform
             core.telemetry.watch_loop(asyncio.get_running_loop())
         headers = joined_headers(scope["headers"])
         client = scope.get("client")
@@ -109,7 +112,7 @@ class AsgiPass:
 
     async def _platform(self, exchange: Exchange, scope: Scope, headers: dict[bytes, bytes], receive: Receive, sender: "_Sender") -> Response:
         body = await self._body(receive, sender) if _has_body(exchange.context.method, headers) else b""
-        return await self._handle(exchange, self.core.request(exchange, headers, scope["query_string"], body))
+        return self.core.admitted(await self._handle(exchange, self.core.request(exchange, headers, scope["query_string"], body)), MAX_STREAMS)
 
     async def _handle(self, exchange: Exchange, request: Request) -> Response:
         route = exchange.found.route  # type: ignore[union-attr] # only called for a platform route
@@ -152,8 +155,10 @@ class AsgiPass:
         """Send an answer without end until the client leaves or the platform drains."""
         gone = asyncio.ensure_future(_left(receive))
         coming = asyncio.ensure_future(next_chunk(chunks))
+        self.core.streams += 1
         try:
-            while not gone.done() and not self.core.draining:
+            end = asyncio.get_running_loop().time() + STREAM_SECONDS
+            while not gone.done() and not self.core.draining and asyncio.get_running_loop().time() < end:
                 await asyncio.wait({gone, coming}, timeout=STREAM_LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
                 if coming.done():
                     chunk = coming.result()
@@ -162,6 +167,7 @@ class AsgiPass:
                     await sender.send({"type": "http.response.body", "body": chunk, "more_body": True})
                     coming = asyncio.ensure_future(next_chunk(chunks))
         finally:
+            self.core.streams -= 1
             for task in (gone, coming):
                 task.cancel()
             await asyncio.wait({gone, coming})

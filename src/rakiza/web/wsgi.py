@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Itera
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
-from rakiza._kernel import LoopThread, Request, Response, request_context
+from rakiza._kernel import SYSTEM_CLOCK, LoopThread, Request, Response, request_context
 from rakiza.errors import AppError, BadRequestError
 
 from ._core import Exchange, PassCore, too_large
@@ -37,6 +37,9 @@ _JUDGED = tuple(
         "X_REAL_IP",
     )
 )
+STREAM_SECONDS = 60.0
+MAX_STREAMS = 2
+"""Each holds a thread of the server, of which there are eight by default."""
 _CONTENT = {"CONTENT_TYPE": b"content-type", "CONTENT_LENGTH": b"content-length"}
 
 
@@ -59,8 +62,8 @@ class WsgiPass:
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         """Serve one request."""
         core = self.core
-        if core.start is not None:
-            core.start()
+        if (start := core.start) is not None:
+            start()
         headers = judged_headers(environ)
         peer = environ.get("REMOTE_ADDR", "")
         path = environ.get("PATH_INFO", "").encode("latin-1").decode("utf-8", "replace")
@@ -102,7 +105,7 @@ class WsgiPass:
         try:
             body = read_body(environ, headers, core.body_limit(exchange))
             query = environ.get("QUERY_STRING", "").encode("latin-1")
-            return self._handle(exchange, core.request(exchange, request_headers(environ), query, body))
+            return core.admitted(self._handle(exchange, core.request(exchange, request_headers(environ), query, body)), MAX_STREAMS)
         except Exception as error:  # noqa: BLE001 - border: the request pass
             return core.answer(exchange, error)
 
@@ -114,10 +117,13 @@ class WsgiPass:
 
     def drained(self, chunks: AsyncGenerator[bytes, None]) -> Iterator[bytes]:
         """Yield what an asynchronous stream gives, from the loop's thread, until the platform drains; this holds a thread of the server."""
+        self.core.streams += 1
         try:
-            while not self.core.draining and (chunk := self._loop.call(next_chunk(chunks))) is not None:
+            end = SYSTEM_CLOCK.monotonic() + STREAM_SECONDS  # WSGI servers do not tell when they stop, and wait for what is open
+            while not self.core.draining and SYSTEM_CLOCK.monotonic() < end and (chunk := self._loop.call(next_chunk(chunks))) is not None:
                 yield chunk
         finally:
+            self.core.streams -= 1
             self._loop.call(chunks.aclose())
 
     def _application(self, answer: "_Answer", environ: "WSGIEnvironment", headers: dict[bytes, bytes]) -> Iterable[bytes]:

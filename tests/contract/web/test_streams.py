@@ -104,10 +104,10 @@ def test_a_platform_that_drains_ends_the_stream(core: PassCore, source: Source) 
     assert source.closed == 1
 
 
-def wsgi(core: PassCore) -> Any:
+def wsgi(core: PassCore, statuses: list[str] | None = None) -> Any:
     environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/t/stream", "QUERY_STRING": "", "REMOTE_ADDR": "203.0.113.7"}
     environ |= {"wsgi.url_scheme": "http", "wsgi.input": io.BytesIO()}
-    return WsgiPass(_no_app, core)(environ, lambda status, headers, exc_info=None: None)  # type: ignore[arg-type]
+    return WsgiPass(_no_app, core)(environ, lambda status, *_: statuses.append(status) if statuses is not None else None)  # type: ignore[arg-type]
 
 
 def test_wsgi_gets_the_same_lines_and_closes_the_stream(core: PassCore, source: Source) -> None:
@@ -133,3 +133,36 @@ def test_a_wsgi_stream_ends_when_the_platform_drains(core: PassCore, source: Sou
     core.health.begin_draining()
     assert list(lines) == []
     assert source.closed == 1
+
+
+def test_few_threads_of_a_wsgi_server_may_follow(core: PassCore, source: Source) -> None:
+    statuses: list[str] = []
+    open_ones = [iter(wsgi(core, statuses)) for _ in range(2)]
+    assert [next(lines) for lines in open_ones] == ["سطر 0\n".encode()] * 2
+    assert b"too many streams" in b"".join(wsgi(core, statuses))
+    assert statuses == ["200 OK", "200 OK", "503 Service Unavailable"]
+    for lines in open_ones:
+        lines.close()
+    answer = wsgi(core, statuses)
+    next(iter(answer))
+    answer.close()
+    assert statuses[-1] == "200 OK"
+    assert source.closed == 3
+
+
+def test_an_asgi_server_counts_its_streams(core: PassCore, source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rakiza.web.asgi.MAX_STREAMS", 0)
+    assert asyncio.run(asgi(core))[0]["status"] == 503
+    assert source.closed == 0
+    monkeypatch.setattr("rakiza.web.asgi.MAX_STREAMS", 1)
+    source.last = 1
+    assert [asyncio.run(asgi(core))[0]["status"] for _ in range(2)] == [200, 200]
+
+
+def test_a_stream_lasts_a_bounded_time(core: PassCore, source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    source.pause = 0.01
+    monkeypatch.setattr("rakiza.web.asgi.STREAM_SECONDS", 0.05)
+    assert asyncio.run(asgi(core))[-1] == {"type": "http.response.body", "body": b""}
+    monkeypatch.setattr("rakiza.web.wsgi.STREAM_SECONDS", 0.05)
+    assert b"".join(wsgi(core)).startswith("سطر 0".encode())
+    assert source.closed == 2

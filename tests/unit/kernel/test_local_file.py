@@ -99,3 +99,20 @@ print("done", flush=True)
     child.wait_for("done")
     file = LocalFile(tmp_path / "telemetry.db")
     assert lines(file) == ["parent", "child", "parent again"]
+
+
+def test_two_users_of_a_broken_file_go_on_in_the_same_new_one(tmp_path: Path) -> None:
+    first, second = (LocalFile(tmp_path / "telemetry.db") for _ in range(2))
+    for file in (first, second):
+        file.declare(TABLE)
+        assert add(file, "before") == 1
+    with (tmp_path / "telemetry.db").open("r+b") as raw:
+        raw.write(b"\xff" * 4096)
+    (tmp_path / "telemetry.db-wal").unlink(missing_ok=True)
+    first.close()
+    second.close()
+    for _ in range(2):
+        for file in (first, second):
+            add(file, "after")
+    assert lines(first) == lines(second)
+    assert lines(first)[-1] == "after"

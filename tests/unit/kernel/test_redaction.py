@@ -133,6 +133,15 @@ def test_luhn(number: str, *, right: bool) -> None:
         "eyJhbGciOiJIUzI1NiJ9.hunter2secret.sig",
         "كلمة المرور: hunter2secret",
         "رمز التحقق = hunter2secret",
+        '{"access_token": "hunter2' + "A" * 300 + '"}',
+        "Authorization: Token hunter2secret",
+        "postgresql://u:p:hunter2@db/x",
+        "postgresql://u:p@hunter2@db/x",
+        'password="ab\\"hunter2"',
+        '{"password":["hunter2"]}',
+        "b'password': b'hunter2'",
+        "pin=hunter2",
+        '{"cvv":"hunter2"}',
     ],
 )
 def test_secrets_in_texts_are_hidden(text: str) -> None:
@@ -154,3 +163,8 @@ def test_what_stands_under_the_name_of_a_secret_is_hidden(key: str) -> None:
 @given(st.text(max_size=3000))
 def test_what_is_hidden_once_is_hidden(text: str) -> None:
     assert NESTED(NESTED(text)) == NESTED(text)
+
+
+def test_a_deep_value_stays_within_its_bound() -> None:
+    wide = [[[str(number) for number in range(30)] for _ in range(30)] for _ in range(30)]
+    assert len(repr(REDACTOR.value(wide))) < 10_000

@@ -13,7 +13,7 @@ from flask import Flask
 from rakiza import build, integrate
 from rakiza._kernel import RequestContext, SettingsError, use_context
 from rakiza.hub import platform_of
-from rakiza.logs import Logs, calls, init_logging, log_audit, log_metric, log_query, log_request, log_security, setup_logging
+from rakiza.logs import Logs, LogSettings, calls, init_logging, log_audit, log_metric, log_query, log_request, log_security, setup_logging
 from servers import Child
 
 
@@ -168,3 +168,22 @@ def test_the_specified_logger_settings_and_development(tmp_path: Path, capsys: p
     (line,) = [line for line in capsys.readouterr().err.splitlines() if "في التطوير" in line]
     assert "request=rq-7 trace=tr-7" in line
     assert line[2] == line[5] == ":"
+
+
+def test_a_client_without_an_agent_costs_no_line(tmp_path: Path) -> None:
+    logs = setup_logging("x", tmp_path, enable_console=False)
+    log_request("GET", "/a", 200, 1.0)
+    log_request("GET", "/b", 200, 1.0, user_agent=None)  # type: ignore[arg-type] # what a missing header gives
+    logging.getLogger("site").error("خطأ")
+    logs.flush()
+    assert [json.loads(line)["path"] for line in (tmp_path / "x_requests.log").read_text().splitlines()] == ["/a", "/b"]
+
+
+def test_stopping_one_set_of_files_leaves_the_other_its_level(tmp_path: Path) -> None:
+    first, second = (Logs(name, tmp_path, LogSettings(console=False)) for name in "ab")
+    first.start()
+    second.start()
+    first.stop()
+    logging.getLogger("site").info("ما زال")
+    second.stop()
+    assert "ما زال" in (tmp_path / "b.log").read_text()

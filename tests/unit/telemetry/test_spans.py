@@ -1,6 +1,7 @@
 """Spans of user code through the OpenTelemetry API: who is whose parent, what is bounded, what a root outside of requests does."""
 
 import asyncio
+import os
 import threading
 from typing import Any
 
@@ -173,3 +174,29 @@ def test_an_unused_telemetry_holds_no_thread() -> None:
     before = threading.active_count()
     Telemetry("site", TelemetrySettings(sample_ratio=1.0))
     assert threading.active_count() == before
+
+
+def test_a_forked_child_leaves_what_waits_to_its_parent() -> None:
+    site = Telemetry("x")
+    context = site.begin("GET", "/p", "203.0.113.7", None, trusted=False)
+    site.finish(context, None, "/p", 500, 0.1, None, secure=False)
+    child = os.fork()
+    if child == 0:
+        os._exit(len(site.recorder.take()))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert len(site.recorder.take()) == 1
+
+
+def test_numbers_of_other_libraries_are_stored_and_secrets_are_not() -> None:
+    class Real(float):
+        """Be a number of a library."""
+
+    site = Telemetry("x", TelemetrySettings(sample_ratio=1.0))
+    context = site.begin("GET", "/reset/password=hunter2", "203.0.113.7", None, trusted=False)
+    span = site.open(context)
+    span.set_attribute("total", Real(1.5))
+    span.detach()
+    site.finish(context, span, "/reset", 500, 0.1, ValueError("postgresql://u:hunter2@db"), secure=False)
+    ((_, records),) = site.recorder.take()
+    assert type(records[0].attributes["total"]) is float
+    assert "hunter2" not in repr(records)

@@ -4,6 +4,7 @@ import logging
 import os
 import threading
 from collections.abc import Sequence
+from functools import partial
 from urllib.parse import unquote
 
 from opentelemetry.sdk.resources import Resource
@@ -49,17 +50,20 @@ class Otlp(SpanExporter):
         self._resource = Resource({**resource, **pairs(settings.resource_attributes)})
         self._processor: BatchSpanProcessor | None = None
         self._process = os.getpid()
-        self._exporter = OTLPSpanExporter(
+        self._make = partial(
+            OTLPSpanExporter,
             settings.endpoint,
             certificate_file=settings.otlp_certificate or None,
             headers=pairs(settings.otlp_headers) or None,
             timeout=seconds and (seconds if seconds <= 300 else seconds / 1000),
             compression=Compression(settings.otlp_compression) if settings.otlp_compression else None,
         )
+        self._exporter = self._make()
 
     def offer(self, traces: Sequence[Trace]) -> None:
         """Queue the spans of traces; the thread that sends them starts with the first ones."""
         if self._processor is None:
+            self._exporter, self._waiting = self._make(), 0  # one that was stopped sends no more
             self._processor = BatchSpanProcessor(self, MAX_QUEUED, EVERY_MILLISECONDS, BATCH)
         if self._process != os.getpid():
             self._process, self._waiting = os.getpid(), 0
