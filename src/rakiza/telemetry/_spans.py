@@ -87,6 +87,11 @@ def note(context: RequestContext, item: "LightSpan | Call") -> None:
         spans.lost += 1
 
 
+def earliest(context: RequestContext, at: float) -> float:
+    """Return the beginning of a request, at the latest that of the first thing it did: a thread that had to wait measures late."""
+    return min(at, *(item.start if isinstance(item, Call) else item.began for item in context.spans or () if isinstance(item, Call | LightSpan)), at)
+
+
 def plain(value: object) -> Plain:
     """Return a value that can be stored: bounded text, a number, or a list of texts."""
     if type(value) in {bool, float} or (type(value) is int and -(2**63) <= value < 2**63):

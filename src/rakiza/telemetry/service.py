@@ -16,7 +16,7 @@ from rakiza._kernel.ids import sample, span_id, trace_id
 from ._core import bounded, parse_traceparent, shown_statement
 from ._metrics import LoopWatch, Metrics, RequestDurations
 from ._slow import Slow
-from ._spans import LightProvider, LightSpan, Plain, Recorder, Trace
+from ._spans import LightProvider, LightSpan, Plain, Recorder, Trace, earliest
 from .settings import TelemetrySettings
 
 SLOW_LINES_A_MINUTE = 30
@@ -98,7 +98,7 @@ class Telemetry:
         if self.enabled and (sampled or slow or failed):
             light = span if span is not None else _server_span(context)
             light.name, light.ended = f"{context.method} {route}", perf_counter()
-            light.began = light.ended - seconds
+            light.began = earliest(context, light.ended - seconds)
             self._describe(light, route, status, error, secure)
             self.recorder.keep(context, light)
         elif context.spans is not None:

@@ -200,3 +200,13 @@ def test_numbers_of_other_libraries_are_stored_and_secrets_are_not() -> None:
     ((_, records),) = site.recorder.take()
     assert type(records[0].attributes["total"]) is float
     assert "hunter2" not in repr(records)
+
+
+def test_no_request_begins_after_what_it_did() -> None:
+    site = Telemetry("x", TelemetrySettings(sample_ratio=1.0))
+    context = site.begin("GET", "/p", "203.0.113.7", None, trusted=False)
+    with use_context(context):
+        site.provider.get_tracer("site").start_span("عمل").end()
+    site.finish(context, None, "/p", 200, 0.0, None, secure=False)
+    ((_, records),) = site.recorder.take()
+    assert [record.kind for record in sorted(records, key=lambda record: record.start)] == ["server", "internal"]
