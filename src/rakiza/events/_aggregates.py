@@ -5,7 +5,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast, get_origin, get_type_hints
+from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar, cast, get_origin, get_type_hints
 
 import msgspec
 from sqlalchemy import bindparam, select, text
@@ -74,7 +74,7 @@ class Aggregate:
     event_types: ClassVar[EventTypes] = EVENT_TYPES
     _appliers: ClassVar[dict[str, str]] = {}
     _handlers: ClassVar[dict[type, str]] = {}
-    _fields: ClassVar[dict[str, Any]] = {}
+    _fields: ClassVar[dict[str, object]] = {}
 
     def __init_subclass__(cls) -> None:
         """Collect the methods that apply and handle."""
@@ -95,7 +95,7 @@ class Aggregate:
                 setattr(self, name, copy.deepcopy(getattr(type(self), name)))
 
     @classmethod
-    def state_fields(cls) -> dict[str, Any]:
+    def state_fields(cls) -> dict[str, object]:
         """Return names and types of the fields that are the state."""
         if "_fields" not in cls.__dict__:
             hints = {name: hint for name, hint in get_type_hints(cls).items() if get_origin(hint) is not ClassVar and hint is not ClassVar}
@@ -241,7 +241,7 @@ class Repository(Generic[A]):
 
     def _keep(self, aggregate: A) -> None:
         state = json_text({name: getattr(aggregate, name) for name in aggregate.state_fields()}, "state")
-        row = {"tenant_id": self._events.tenant(), "aggregate_type": self._kind.aggregate_type, "aggregate_id": aggregate.id}
+        row: dict[str, object] = {"tenant_id": self._events.tenant(), "aggregate_type": self._kind.aggregate_type, "aggregate_id": aggregate.id}
         row |= {"version": aggregate.version, "schema_hash": self._kind.schema_hash(), "state": state, "taken_at": self._events.clock.now()}
         try:
             with self._events.store.begin() as tx:
