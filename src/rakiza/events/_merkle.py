@@ -148,7 +148,7 @@ def inclusion_proof(index: int, size: int, node: NodeSource) -> list[bytes]:
 
 
 def consistency_proof(old: int, new: int, node: NodeSource) -> list[bytes]:
-    """Return the proof that the tree of `old` leaves is the beginning of that of `new` (RFC 9162, 2.1.4.1); raise ValueError unless 0 < old <= new."""
+    """Return the proof that the tree of `old` leaves begins that of `new` (RFC 9162, 2.1.4.1); raise ValueError unless 0 < old <= new."""
     if not 0 < old <= new:
         raise ValueError(f"there is no proof from {old} to {new} leaves")
     begin, end, path = 0, new, list[bytes]()

@@ -7,7 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rakiza.events._merkle import (
-    EMPTY_ROOT, TILE, Frontier, consistency_proof, inclusion_proof, leaf_hash, node_hash, split, subtree_root, tiled_nodes, verify_consistency,
+    EMPTY_ROOT,
+    TILE,
+    Frontier,
+    consistency_proof,
+    inclusion_proof,
+    leaf_hash,
+    node_hash,
+    split,
+    subtree_root,
+    tiled_nodes,
+    verify_consistency,
     verify_inclusion,
 )
 
