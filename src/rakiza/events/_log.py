@@ -66,10 +66,11 @@ class Log:
         found = self.rows(driver, f"{self._seals} order by size desc limit 1")
         return Seal(*found[0]) if found else None
 
-    def seals(self, driver: Any) -> Iterator[Seal]:
-        """Yield every seal by size, a page at a time."""
-        after = -(2**63)
-        while page := self.rows(driver, f"{self._seals} where size > ? order by size limit ?", after, PAGE):
+    def seals(self, driver: Any, *, newest: bool = False) -> Iterator[Seal]:
+        """Yield every seal by size, rising or the newest first, a page at a time."""
+        sql = f"{self._seals} where size {'<' if newest else '>'} ? order by size {'desc' if newest else ''} limit ?"
+        after = 2**63 - 1 if newest else -(2**63)
+        while page := self.rows(driver, sql, after, PAGE):
             yield from (Seal(*row) for row in page)
             after = page[-1][0]
 

@@ -12,6 +12,7 @@ from ._anchors import Anchor
 from ._log import PAGE, Log, Seal, leaf
 from ._merkle import Frontier, Tile, consistency_proof, inclusion_proof, subtree_root, tiled_nodes, verify_inclusion
 from ._notes import Checkpoint, Signer
+from ._verification import Progress, Report, verify
 from .errors import SealError
 
 PAGES_PER_SEAL = 20
@@ -141,6 +142,10 @@ class Sealer:
         insert = "insert into rakiza_events_anchor (size, name, receipt, anchored_at) values (?, ?, ?, ?) on conflict do nothing"
         with self._store.begin() as tx:
             self.log.run(tx.driver_connection, insert, *values)
+
+    def verify(self, progress: Progress | None = None) -> Report:
+        """Look at every event, tile, seal and anchor; `progress(checked, total)` is told each page. Raise StoreError."""
+        return verify(self.log, self.signer, self.anchors, progress)
 
     def inclusion(self, position: int) -> Inclusion:
         """Prove that an event is in the newest seal; raise SealError when it is not sealed yet or not what was sealed."""
