@@ -2,6 +2,8 @@
 
 import threading
 from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
 from typing import NamedTuple
 
 from rakiza._kernel import SYSTEM_CLOCK, Clock
@@ -9,6 +11,7 @@ from rakiza.errors import AppError
 from rakiza.store import Store, utc_text
 
 from ._anchors import Anchor
+from ._export import Exported, export
 from ._log import PAGE, Log, Seal, leaf
 from ._merkle import Frontier, Tile, consistency_proof, inclusion_proof, subtree_root, tiled_nodes, verify_inclusion
 from ._notes import Checkpoint, Signer
@@ -146,6 +149,10 @@ class Sealer:
     def verify(self, progress: Progress | None = None) -> Report:
         """Look at every event, tile, seal and anchor; `progress(checked, total)` is told each page. Raise StoreError."""
         return verify(self.log, self.signer, self.anchors, progress)
+
+    def export(self, folder: str | Path, since: datetime | None = None, until: datetime | None = None) -> Exported:
+        """Write what is sealed for an auditor, events recorded in [since, until) in full; raise SealError, ValueError, OSError."""
+        return export(self.log, self.signer, Path(folder), since, until)
 
     def inclusion(self, position: int) -> Inclusion:
         """Prove that an event is in the newest seal; raise SealError when it is not sealed yet or not what was sealed."""
