@@ -7,38 +7,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
+from rakiza.events import MIGRATIONS
 from rakiza.events._canonical import COLUMNS
 from rakiza.events._log import Log
-from rakiza.store import Store, utc_text
+from rakiza.store import Store, migrate, utc_text
 
-TABLES = """
-create table rakiza_events_head (shard smallint primary key, position bigint not null);
-create table rakiza_events_event (position bigint primary key, tenant_id text not null, aggregate_type text not null, aggregate_id text not null,
-  version integer not null, event_id UUID not null, event_type text not null, schema_version integer not null, payload JSON not null, sealed text,
-  metadata JSON not null, user_id text, correlation_id text, causation_id text, tags text, recorded_at TIME not null,
-  unique (tenant_id, aggregate_type, aggregate_id, version), unique (tenant_id, event_id));
-create table rakiza_events_seal (size bigint primary key, root BYTES not null, note text not null, sealed_at TIME not null);
-create table rakiza_events_tile (level smallint, number bigint, hashes BYTES not null, primary key (level, number));
-create table rakiza_events_anchor (size bigint, name text, receipt text not null, anchored_at TIME not null, primary key (size, name));
-create table rakiza_events_subject (tenant_id text, subject text, wrapped_key BYTES, created_at TIME not null, erased_at TIME,
-  primary key (tenant_id, subject));
-insert into rakiza_events_head values (0, 0)
-"""
-KINDS = {
-    "sqlite": {"UUID": "text", "JSON": "text", "TIME": "text", "BYTES": "blob"},
-    "postgresql": {"UUID": "uuid", "JSON": "json", "TIME": "timestamptz", "BYTES": "bytea"},
-}
 BEGIN = datetime(2026, 11, 27, 9, tzinfo=UTC)
 
 
 def make_tables(store: Store) -> None:
-    """Create the tables of the log."""
-    text = TABLES
-    for word, kind in KINDS[store.dialect].items():
-        text = text.replace(word, kind)
-    with store.begin() as tx:
-        for statement in text.split(";"):
-            tx.driver_connection.execute(statement)
+    """Create the tables of the log with their guards."""
+    migrate(store, [MIGRATIONS])
 
 
 def events(first: int, count: int) -> list[tuple[object, ...]]:

@@ -46,7 +46,7 @@ MESSAGES = {
         "the anchor {what} knows {position} sealed events, the log fewer: it was cut off",
         "المرساة {what} تعرف {position} حدثا مختوما والسجل أقل: قُطع آخره",
     ),
-    "anchor_seal": ("the seal over {position} events is missing; the anchor {what} knows it", "الختم على {position} حدث مفقود، والمرساة {what} تعرفه"),
+    "anchor_seal": ("the seal over {position} events is missing; anchor {what} knows it", "الختم على {position} حدث مفقود والمرساة {what} تعرفه"),
     "anchor_lost": ("the anchor {what} lacks the checkpoint over {position} events", "المرساة {what} تنقصها نقطة التحقق على {position} حدث"),
     "anchor_unreadable": ("the anchor {what}", "تعذرت قراءة المرساة {what}"),
     "more": ("{what} more findings", "{what} من النتائج الأخرى"),
