@@ -191,7 +191,7 @@ def test_any_changed_byte_is_found(exported: Path, tmp_path: Path, place: str) -
     whole = folder / ("part" if "part" in place else "whole")
     assert verified(whole, "--anchor", folder / "notes")[0] == 0
 
-    @settings(max_examples=150)
+    @settings(max_examples=100)
     @given(st.integers(0, len(raw) - 1), st.integers(1, 255))
     def change(at: int, difference: int) -> None:
         (folder / place).write_bytes(raw[:at] + bytes([raw[at] ^ difference]) + raw[at + 1 :])
