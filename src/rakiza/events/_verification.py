@@ -75,7 +75,7 @@ class Report(msgspec.Struct, frozen=True):
 
 def verify(log: Log, signer: Signer, anchors: Sequence[Anchor], progress: Progress | None = None) -> Report:
     """Look at everything once; `progress(checked, total)` is told each page. Raise StoreError when the database cannot be read."""
-    with log.reading() as driver:
+    with log.store.raw_connection() as driver:
         return _Verification(log, driver, signer, progress or (lambda checked, total: None)).run(anchors)
 
 

@@ -118,10 +118,14 @@ def test_a_damaged_event_is_not_sealed(store: Store) -> None:
         with pytest.raises(Exception, match=r"invalid input|violates"):
             trails.change(store, "update rakiza_events_event set payload = ? where position = 2", "no json")
         return
-    trails.change(store, "update rakiza_events_event set payload = ? where position = 2", b"\xff")
     one = sealer(store)
-    assert one.seal() is None
-    assert one.trouble == "seal: event 2 is damaged: payload is stored as bytes, not as str"
+    for change, why in [
+        ("payload = cast(payload as blob)", "payload is stored as bytes, not as str"),
+        ("payload = cast(x'22ff22' as text)", "'utf-8' codec can't encode character '\\udcff' in position 1: surrogates not allowed"),
+    ]:
+        trails.change(store, f"update rakiza_events_event set {change} where position = 1")
+        assert one.seal() is None
+        assert one.trouble == f"seal: event 1 is damaged: {why}"
 
 
 def test_a_history_that_no_longer_fits_is_not_sealed_on(store: Store) -> None:
