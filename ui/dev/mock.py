@@ -259,4 +259,6 @@ class Server(ThreadingHTTPServer):
 
 
 if __name__ == "__main__":
-    Server(("127.0.0.1", int(sys.argv[1]) if len(sys.argv) > 1 else 8100), Handler).serve_forever()
+    server = Server(("127.0.0.1", int(sys.argv[1]) if len(sys.argv) > 1 else 8100), Handler)
+    print(f"the mock serves http://127.0.0.1:{server.server_port}/", flush=True)
+    server.serve_forever()
