@@ -13,8 +13,8 @@ ROOT = Path(__file__).parents[2]
 MOCK = """
 import runpy, sys
 sys.path.insert(0, sys.argv[1])
-sys.argv = sys.argv[1:]
-runpy.run_path(sys.argv[0] + '/console_mock.py', run_name='__main__')
+sys.argv = sys.argv[2:]
+runpy.run_path(sys.path[0] + '/' + sys.argv[0], run_name='__main__')
 """
 
 
@@ -26,11 +26,22 @@ def browser(chromium: str) -> Iterator[Browser]:
         launched.close()
 
 
-@pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    """Serve the built console over its stand-in for the operator API."""
-    if not (ROOT / "src/rakiza/console/static/index.html").exists():
+def stand_in(script: str, built: str) -> Iterator[str]:
+    """Serve a built interface over its stand-in for the API; yield the address."""
+    if not (ROOT / built / "static/index.html").exists():
         pytest.skip("the interface is not built: make ui")
-    child = Child(MOCK, str(ROOT / "ui/dev"), "0")
+    child = Child(MOCK, str(ROOT / "ui/dev"), script, "0")
     yield child.wait_for("the mock serves").partition("serves ")[2].strip()
     child.close()
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    """Serve the console."""
+    yield from stand_in("console_mock.py", "src/rakiza/console")
+
+
+@pytest.fixture(scope="module")
+def erp() -> Iterator[str]:
+    """Serve the ERP."""
+    yield from stand_in("mock.py", "src/noufal")

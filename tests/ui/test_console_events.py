@@ -18,7 +18,7 @@ COMPARED = max(one["position"] for one in LOG if one["aggregate_type"] == "Rate"
 ERASED = max(one["position"] for one in LOG if one["personal"] and one["personal"]["erased"])
 STREAM = "events?tab=stream&aggregate_type=BoqItem&aggregate_id={}"
 HERE = STREAM.format(LOG[STATED - 1]["aggregate_id"])
-PATHS = ("events", "events?tab=streams", HERE, f"events/{STATED}", f"events/{COMPARED}", f"events/{ERASED}", "events/2400", "projections", "audit")
+PATHS = ("events", "events?tab=streams", HERE, f"events/{ERASED}", "projections", "audit")
 ALTERED = {
     "state": "done",
     "checked": 2400,
@@ -42,7 +42,8 @@ def tab(address: str, browser: Browser) -> Iterator[Page]:
     faults: list[str] = []
     context = opened(browser, faults)
     page = context.new_page()
-    enter(page, address)
+    page.goto(f"{address}sign-in?next=/console/account#token=demo")
+    page.wait_for_url("**/console/account")
     yield page
     context.close()
     assert serious(faults) == []

@@ -113,7 +113,7 @@ def row(event):
 
 
 def within(seconds, query):
-    moment = lambda name: datetime.fromisoformat(query[name].replace("Z", "+00:00")).timestamp()  # noqa: E731
+    moment = lambda name: datetime.fromisoformat(query[name]).timestamp()  # noqa: E731
     return not ("since" in query and seconds < moment("since")) and not ("until" in query and seconds > moment("until"))
 
 
