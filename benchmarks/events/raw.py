@@ -27,7 +27,8 @@ COLUMNS = (
 KEYS = "UNIQUE (tenant_id, aggregate_type, aggregate_id, version), UNIQUE (tenant_id, event_id)"
 POSTGRES_TABLE = f"""CREATE TABLE event (position bigserial PRIMARY KEY, tenant_id text NOT NULL, aggregate_type text NOT NULL,
  aggregate_id text NOT NULL, version int NOT NULL, event_id uuid NOT NULL, event_type text NOT NULL, schema_version int NOT NULL,
- payload json NOT NULL, sealed text, metadata json NOT NULL, user_id text, correlation_id text, causation_id text, tags text, recorded_at timestamptz NOT NULL, {KEYS});
+ payload json NOT NULL, sealed text, metadata json NOT NULL, user_id text, correlation_id text, causation_id text, tags text,
+ recorded_at timestamptz NOT NULL, {KEYS});
  CREATE INDEX ON event (correlation_id); CREATE INDEX ON event USING brin (recorded_at)"""
 SQLITE_TABLE = f"""CREATE TABLE event (position INTEGER PRIMARY KEY, tenant_id TEXT NOT NULL, aggregate_type TEXT NOT NULL,
  aggregate_id TEXT NOT NULL, version INTEGER NOT NULL, event_id TEXT NOT NULL, event_type TEXT NOT NULL, schema_version INTEGER NOT NULL,
@@ -43,7 +44,7 @@ POSTGRES_FILL = (
     f"INSERT INTO event ({COLUMNS}) SELECT 'default', %s, 'inv-' || (g / {VERSIONS}), g %% {VERSIONS} + 1, md5(g::text)::uuid, %s, 1, %s::json, "
     "NULL, %s::json, %s, %s, NULL, NULL, now() FROM generate_series(0, %s - 1) g"
 )
-NARROW = "position, aggregate_id, version, event_type, payload{}, metadata{}"
+NARROW = "position, aggregate_id, version, event_type, payload{0}, metadata{0}"
 WIDE = (
     "position, tenant_id, aggregate_type, aggregate_id, version, event_id, event_type, schema_version, payload{0}, sealed, metadata{0}, user_id, "
     "correlation_id, causation_id, tags, recorded_at"
