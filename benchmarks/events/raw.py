@@ -40,9 +40,10 @@ POSTGRES_MANY = (
     "FROM unnest(%s::int[], %s::uuid[], %s::json[], %s::json[]) AS u(v, e, p, m) RETURNING position"
 )
 SQLITE_ONE = f"INSERT INTO event ({COLUMNS}) VALUES ({', '.join('?' * 15)})"
+SQLITE_FILL = f"INSERT INTO {{table}} (position, {COLUMNS}) VALUES ({', '.join('?' * 16)})"
 POSTGRES_FILL = (
-    f"INSERT INTO event ({COLUMNS}) SELECT 'default', %s, 'inv-' || (g / {VERSIONS}), g %% {VERSIONS} + 1, md5(g::text)::uuid, %s, 1, %s::json, "
-    "NULL, %s::json, %s, %s, NULL, NULL, now() FROM generate_series(0, %s - 1) g"
+    f"INSERT INTO {{table}} (position, {COLUMNS}) SELECT g + 1, 'default', %s, 'inv-' || (g / {VERSIONS}), g %% {VERSIONS} + 1, md5(g::text)::uuid, "
+    "%s, 1, %s::json, NULL, %s::json, %s, %s, NULL, NULL, now() FROM generate_series(0, %s - 1) g ORDER BY g"
 )
 NARROW = "position, aggregate_id, version, event_type, payload{0}, metadata{0}"
 WIDE = (
@@ -148,20 +149,31 @@ def count(target: str) -> int:
 def fill(target: str, events: int) -> load.Figures:
     """Make a log to read, and the tables of the projection."""
     create(target)
+    fill_table(target, "event", events)
     tables = "CREATE TABLE total (id text PRIMARY KEY, events bigint, amount {}); CREATE TABLE mark (position bigint)"
     if is_sqlite(target):
         with closing(sqlite(target)) as connection:
             connection.executescript(tables.format("real"))
+    else:
+        with postgres(target) as connection:
+            connection.execute(tables.format("numeric"))
+    return {"stored": count(target)}
+
+
+def fill_table(target: str, table: str, events: int) -> None:
+    """Write events into a table with these columns."""
+    if is_sqlite(target):
+        with closing(sqlite(target)) as connection:
             connection.execute("BEGIN")
-            for number in range(events // VERSIONS):
-                connection.executemany(SQLITE_ONE, sqlite_rows(f"inv-{number}", VERSIONS))
+            for first in range(0, events, VERSIONS):
+                rows = enumerate(sqlite_rows(f"inv-{first // VERSIONS}", VERSIONS), first + 1)
+                connection.executemany(SQLITE_FILL.format(table=table), [(position, *row) for position, row in rows])
             connection.execute("COMMIT")
     else:
         with postgres(target) as connection:
-            connection.execute(POSTGRES_FILL, (AGGREGATE, EVENT_TYPE, PAYLOAD_TEXT, METADATA_TEXT, USER, CORRELATION, events))
-            connection.execute(tables.format("numeric"))
-            connection.execute("VACUUM ANALYZE event")
-    return {"stored": count(target)}
+            values = (AGGREGATE, EVENT_TYPE, PAYLOAD_TEXT, METADATA_TEXT, USER, CORRELATION, events)
+            connection.execute(POSTGRES_FILL.format(table=table), values)
+            connection.execute(f"VACUUM ANALYZE {table}")
 
 
 def pages(connection: Any, columns: str, mark: str, cast: str) -> Iterator[list[tuple[Any, ...]]]:

@@ -12,6 +12,7 @@ import re
 import statistics
 import subprocess
 import sys
+import threading
 from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Self, cast
@@ -25,6 +26,7 @@ from benchmarks.events.plan import DATABASES, GOALS, KINDS, Case, Goal, cases  #
 from benchmarks.http import peers_environment, report  # noqa: E402
 
 INHERITED = os.environ  # noqa: TID251  a worker is started with this process's variables plus the path of the project
+ANSWER_SECONDS = 300  # a side that says nothing for so long is ended
 Figures = dict[str, float]
 Results = dict[str, list[Figures]]
 
@@ -41,7 +43,10 @@ class Side:
     def ask(self, command: dict[str, object]) -> Figures:
         """Return the figures of one command. Raises RuntimeError with what went wrong."""
         print(json.dumps(command), file=self._process.stdin, flush=True)
+        timer = threading.Timer(ANSWER_SECONDS, self._process.kill)
+        timer.start()
         line = cast("IO[str]", self._process.stdout).readline()
+        timer.cancel()
         answer = json.loads(line) if line else {"failure": f"the process ended with {self._process.wait()}"}
         if "failure" in answer:
             raise RuntimeError(answer["failure"])
@@ -124,7 +129,8 @@ def main(arguments: list[str] | None = None) -> int:
         results = {(kind, database): bench.table(kind, database) for database in wanted for kind in kinds}
         print(_facts(places, "postgresql" in wanted))
     for (kind, database), rows in results.items():
-        print(f"\n### {database}: {kind} (median of {given.rounds} rounds)\n\n{_rows(kind, rows)}")
+        if any(rows.values()):
+            print(f"\n### {database}: {kind} (median of {given.rounds} rounds)\n\n{_rows(kind, rows)}")
     print(f"\n### Goals: ratios within each round, their median (lowest-highest)\n\n{_goals(results)}")
     print("".join(f"\nFAILED {each}" for each in bench.failures))
     if given.json:
