@@ -35,6 +35,7 @@ from rakiza.telemetry import Metrics, Telemetry
 from rakiza.web import WebSettings
 
 if TYPE_CHECKING:
+    from rakiza.events import EventStore
     from rakiza.monitoring import SystemMonitor
     from rakiza.security import Security
     from rakiza.web import PassCore
@@ -43,7 +44,7 @@ T = TypeVar("T")
 Builder = Callable[["RoomSettings", Context], Part]
 log = logging.getLogger(__name__)
 
-ROOMS = ("errors", "logs", "telemetry", "store", "health", "security", "monitoring", "console")
+ROOMS = ("errors", "logs", "telemetry", "store", "health", "security", "events", "monitoring", "console")
 """The rooms in the order in which they start; each has `part` and exactly one settings class in its door."""
 ALONE: tuple[str, ...] = ("monitoring",)
 """The rooms an application may take one by one (`init_monitoring(app)`); the others every platform has."""
@@ -97,6 +98,13 @@ class Platform:
         from rakiza.security import Security
 
         return self.service("security", Security)
+
+    @property
+    def events(self) -> "EventStore":
+        """Return the event store."""
+        from rakiza.events import EventStore
+
+        return self.service("events", EventStore)
 
     @property
     def monitor(self) -> "SystemMonitor":

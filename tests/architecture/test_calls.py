@@ -8,7 +8,7 @@ import pytest
 
 CLOCK = "rakiza._kernel.clock"
 SETTINGS = "rakiza._kernel.settings"
-BORDERS = {"the request pass", "the job run", "the task supervisor", "observer hook", "shutdown", "foreign `__str__`"}
+BORDERS = {"the request pass", "the job run", "the group commit", "the task supervisor", "observer hook", "shutdown", "foreign `__str__`"}
 
 BANNED: dict[str, set[str]] = {
     "print": set(),

@@ -15,7 +15,7 @@ ROOM_LINES = {
     "rakiza.errors": 570,
     "rakiza.logs": 1100,
     "rakiza.telemetry": 1150,
-    "rakiza.store": 900,
+    "rakiza.store": 930,
     "rakiza.bus": 500,
     "rakiza.resilience": 1100,
     "rakiza.outbound": 500,

@@ -31,12 +31,13 @@ _open: ContextVar[tuple["Transaction", ...]] = ContextVar("rakiza_store_open", d
 class Transaction:
     """Run statements in one transaction; made by `store.begin()` and `store.read()`."""
 
-    __slots__ = ("_after", "_failed", "_session", "_store", "_thread", "closed", "writing")
+    __slots__ = ("_after", "_before", "_failed", "_session", "_store", "_thread", "closed", "writing")
 
     def __init__(self, store: "Store", session: Session) -> None:
         self._store = store
         self._session = session
         self._thread = threading.get_ident()
+        self._before: list[Callable[[], object]] = []
         self._after: list[Callable[[], object]] = []
         self._failed: BaseException | None = None
         self.writing = session.writing
@@ -86,9 +87,28 @@ class Transaction:
         except self._store.driver_error as error:
             raise self._store.wrap(error, query, session) from error
 
-    def savepoint(self) -> AbstractContextManager[object]:
-        """Guard a block: when it fails, only the block is undone and the transaction goes on."""
-        return self._own().connection.begin_nested()
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """Guard a block: when it fails, only the block is undone, with what it left to do around the commit, and the transaction goes on."""
+        before, after = len(self._before), len(self._after)
+        try:
+            with self._own().connection.begin_nested():
+                yield
+        except BaseException:
+            del self._before[before:], self._after[after:]
+            raise
+
+    def before_commit(self, work: Callable[[], object]) -> None:
+        """Call `work` as the last thing in the transaction; a failure in it undoes everything. Raise RuntimeError when reading."""
+        self._own()
+        if not self.writing:
+            raise RuntimeError("only a write transaction commits; use store.begin()")
+        self._before.append(work)
+
+    def settle(self) -> None:
+        """Do what was left for the end, also what that leaves in turn."""
+        while self._before:
+            self._before.pop(0)()
 
     def after_commit(self, work: Callable[[], object]) -> None:
         """Call `work` once the outermost block has committed; a failure in it is logged and changes nothing. Raise RuntimeError when reading."""
@@ -233,6 +253,12 @@ class Store:
 
     def finish(self, tx: Transaction, error: BaseException | None) -> None:
         """End the transaction: undo it for an error of the block or of a block inside, else commit and run what waits for that."""
+        if error is None and tx._failed is None and tx._before:
+            try:
+                tx.settle()
+            except BaseException as late:
+                self.finish(tx, late)
+                raise
         tx.closed = True
         self._running.discard(tx)
         _open.set(tuple(other for other in _open.get() if other is not tx and not other.closed))

@@ -1,0 +1,52 @@
+"""What can go wrong with events, in words that say what, where and how to mend it."""
+
+from rakiza.errors import ConflictError, ServiceUnavailableError, ValidationError
+
+
+class EventError(ValidationError):
+    """Say that an event cannot be written as it was given (422); nothing was written."""
+
+    code = "event_invalid"
+    text_ar = "لا يمكن تسجيل هذا الحدث كما هو"
+
+
+class VersionConflictError(ConflictError):
+    """Say that a stream is at another version than the writer expected (409); `expected` and `actual` tell which."""
+
+    code = "event_version_conflict"
+    text_ar = "سبقك تعديل آخر؛ أعد المحاولة على الحالة الجديدة"
+
+    def __init__(self, stream: str, expected: int, actual: int) -> None:
+        super().__init__(f"{stream} is at version {actual}, not {expected}", hint="read the stream again and decide anew")
+        self.expected, self.actual = expected, actual
+
+
+class EventIdTakenError(ConflictError):
+    """Say that an event of the same `event_id` but other content is stored already (409)."""
+
+    code = "event_id_taken"
+    text_ar = "معرف الحدث مستخدم لحدث آخر"
+
+
+class AppendConditionError(ConflictError):
+    """Say that the log holds an event that the condition of an append rules out (409)."""
+
+    code = "event_condition_failed"
+    text_ar = "تغيرت الوقائع التي بني عليها القرار؛ أعد المحاولة"
+
+
+class EventsBusyError(ServiceUnavailableError):
+    """Say that the queue of events to be written stayed full (503); the event was not written."""
+
+    code = "events_busy"
+    text_ar = "سجل الأحداث مشغول، حاول بعد قليل"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, hint="try again with the same event_id", headers={"retry-after": "1"})
+
+
+class EventsUnavailableError(ServiceUnavailableError):
+    """Say that the database went away while an event was written (503): it may or may not be stored, so repeat it with the same `event_id`."""
+
+    code = "events_unavailable"
+    text_ar = "انقطع الاتصال بقاعدة البيانات أثناء التسجيل؛ أعد المحاولة بالمعرف نفسه"

@@ -1,0 +1,310 @@
+"""The event store: append, read, follow."""
+
+import asyncio
+import logging
+import os
+import time
+import weakref
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar, copy_context
+from typing import TYPE_CHECKING, TypeVar, cast
+
+import msgspec
+
+from rakiza._kernel import DEFAULT_TENANT, SYSTEM_CLOCK, Clock, Migrations, Supervisor, WorkerPool, current
+from rakiza.store import Store, StoreError, StoreUnavailableError, Transaction, migrate
+
+from ._backends import Log
+from ._core import Append, Appended, Condition, Event, Listed, NewEvent, Origin, Verdict, new_event
+from ._group import GroupCommit
+from ._reading import ALL_TENANTS, MAX_PAGE, Filter, Reader
+from ._waking import Growth
+from .errors import EventError, EventsUnavailableError, VersionConflictError
+from .settings import EventSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+T = TypeVar("T")
+MIGRATIONS = Migrations("rakiza.events.migrations", "rakiza_events")
+RETRY_PAUSE_SECONDS = 0.1
+log = logging.getLogger("rakiza.events")
+cause: ContextVar[Event | None] = ContextVar("rakiza_events_cause", default=None)
+"""The event whose handling the work at hand is: what that work appends names it as its cause."""
+
+
+@contextmanager
+def caused_by(event: Event) -> "Iterator[Event]":
+    """Let what is appended in the block carry the event as its cause, its correlation and its tenant."""
+    reset = cause.set(event)
+    try:
+        yield event
+    finally:
+        cause.reset(reset)
+
+
+class EventStore:
+    """Keep an append-only log of what happened, in one order without gaps."""
+
+    def __init__(
+        self,
+        store: Store,
+        settings: EventSettings | None = None,
+        *,
+        clock: Clock = SYSTEM_CLOCK,
+        supervisor: Supervisor | None = None,
+        pool: WorkerPool | None = None,
+    ) -> None:
+        self.store, self.clock = store, clock
+        self.settings = settings or EventSettings()
+        self.supervisor = supervisor or Supervisor(clock)
+        self.pool = pool or WorkerPool()
+        self.reader = Reader(store)
+        self.growth = Growth(store, self.supervisor)
+        self.appended = self.conflicts = 0
+        self._owns_store = False
+        self._log = _log_of(store)
+        self._group = GroupCommit(self._flush, self.settings)
+        itself = weakref.ref(self)
+        os.register_at_fork(after_in_child=lambda: _forget(itself))
+
+    # -- writing
+
+    def append(self, event: Mapping[str, object], tx: Transaction | None = None, *, condition: Condition | None = None) -> Appended:
+        """Write one event and return where it stands: blocks, or is awaited where an event loop runs.
+
+        Keys: `event_type aggregate_type aggregate_id payload metadata`, and if wanted `expected_version` (of the stream before
+        the event; 0 = new), `event_id` (a repeated one with the same content succeeds), `tags schema_version tenant user_id
+        correlation_id causation_id`. With `tx` the event is written at the end of that transaction, or not at all.
+        Raises EventError, VersionConflictError, EventIdTakenError, AppendConditionError, EventsBusyError, StoreError.
+        """
+        return self._submit([event], tx, condition, _one)
+
+    def append_many(
+        self, events: Iterable[Mapping[str, object]], tx: Transaction | None = None, *, condition: Condition | None = None
+    ) -> Listed[Appended]:
+        """Write several events, of one stream or of many, all or none; raise what `append` raises."""
+        given = list(events)
+        return self._submit(given, tx, condition, Listed) if given else Listed()
+
+    def _submit(
+        self, given: Sequence[Mapping[str, object]], tx: Transaction | None, condition: Condition | None, convert: Callable[[list[Appended]], T]
+    ) -> T:
+        append = Append(tuple(self._new(event) for event in given), condition)
+        if tx is not None:
+            return convert(self._append_in(tx, append))
+        if self.store.in_transaction:
+            hint = "hand the transaction over: append(event, tx)"
+            raise EventError("a transaction is open here, and an append of its own would wait for it", code="event_in_transaction", hint=hint)
+        loop = running_loop()
+        if loop is not None:
+            return cast("T", self._group.submit_from_loop(append, loop, convert))
+        return convert(_outcome(self._group.submit(append)))
+
+    def _new(self, given: Mapping[str, object]) -> NewEvent:
+        return new_event(given, origin(), self.settings.max_event_bytes)
+
+    def _append_in(self, tx: Transaction, append: Append) -> list[Appended]:
+        receipts = [Appended(0, 0, event.event_id) for event in append.events]
+
+        def write() -> None:
+            (verdict,) = self._log.write_in(tx, [append], self.clock.now())
+            for receipt, found in zip(receipts, _outcome(verdict), strict=True):
+                receipt.position, receipt.version, receipt.duplicate = found.position, found.version, found.duplicate
+
+        # Last of all, so that the counter every append waits for is held for the commit only.
+        tx.before_commit(write)
+        tx.after_commit(lambda: self._written(len(receipts)))
+        return receipts
+
+    def _written(self, events: int) -> None:
+        self.appended += events
+        self.growth.tell()
+
+    def _flush(self, batch: Sequence[Append]) -> Sequence[Verdict]:
+        verdicts = self._write(batch)
+        if written := sum(len(verdict) for verdict in verdicts if isinstance(verdict, list)):
+            self._written(written)
+        self.conflicts += sum(isinstance(verdict, VersionConflictError) for verdict in verdicts)
+        return verdicts
+
+    def _write(self, batch: Sequence[Append]) -> list[Verdict]:
+        try:
+            return self._write_surely(batch)
+        except (StoreError, EventsUnavailableError) as error:
+            return [error] * len(batch)
+        except Exception as error:  # noqa: BLE001 - border: the group commit
+            if len(batch) > 1:
+                return [verdict for append in batch for verdict in self._write([_repeatable(append)])]
+            return [error]
+
+    def _write_surely(self, batch: Sequence[Append]) -> list[Verdict]:
+        """Write, and write again with ids looked up first while the outcome of an attempt is unknown."""
+        give_up = SYSTEM_CLOCK.monotonic() + self.settings.retry_seconds
+        attempted = batch
+        while True:
+            try:
+                return self._log.write(attempted, self.clock.now())
+            except StoreUnavailableError as error:
+                lost: Exception = error
+            except self.store.driver_error as error:
+                if not self._log.lost(error):
+                    raise
+                lost = error
+            attempted = [_repeatable(append) for append in batch]
+            self._log.close()
+            if SYSTEM_CLOCK.monotonic() > give_up:
+                text = f"the database was lost while {len(batch)} appends were written ({lost})"
+                raise EventsUnavailableError(text, hint="repeat the append with the same event_id") from lost
+            time.sleep(RETRY_PAUSE_SECONDS)
+
+    # -- reading
+
+    def get_events(self, aggregate_type: str, aggregate_id: str | int, from_version: int = 0, *, tenant: str | None = None) -> Listed[Event]:
+        """Return the events of one stream with versions above `from_version`; blocks, or is awaited where an event loop runs."""
+        stream = (tenant or origin().tenant, aggregate_type, str(aggregate_id))
+        return self._answer(lambda tx: self.reader.stream(tx, stream, from_version))
+
+    def read(
+        self, after_position: int = 0, *, limit: int = 500, backwards: bool = False, before_position: int | None = None, **filters: object
+    ) -> Listed[Event]:
+        """Return at most `limit` (up to 5,000) events in order of position, newest first when `backwards`.
+
+        Filters: `event_types aggregate_type aggregate_id correlation_id user_id tag since until`, and `tenant` (that of the
+        work at hand when not said, `"*"` for all). Raises EventError for a filter there is not.
+        """
+        chosen, size = self.filter(**filters), max(1, min(limit, MAX_PAGE))
+        upto = 2**63 - 1 if before_position is None else before_position - 1
+        return self._answer(lambda tx: self.reader.page(tx, chosen, after_position, upto, size, backwards=backwards))
+
+    @staticmethod
+    def filter(**filters: object) -> Filter:
+        """Return a filter; raise EventError for a name or a type there is not."""
+        if "event_types" in filters and isinstance(filters["event_types"], str):
+            filters["event_types"] = (filters["event_types"],)
+        filters.setdefault("tenant", origin().tenant)
+        try:
+            chosen = msgspec.convert(filters, Filter)
+            unknown = filters.keys() - set(Filter.__struct_fields__)
+        except msgspec.ValidationError as error:
+            raise EventError(f"a filter does not fit: {error}") from None
+        if unknown:
+            raise EventError(f"events have no filter {unknown.pop()!r}", hint=f"the filters are {', '.join(Filter.__struct_fields__)}")
+        return msgspec.structs.replace(chosen, tenant=None) if chosen.tenant == ALL_TENANTS else chosen
+
+    def head(self) -> int:
+        """Return the position of the last event, which is also how many there are; blocks."""
+        with self.store.read() as tx:
+            return self.reader.head(tx)
+
+    def get_stats(self) -> dict[str, int]:
+        """Return the head of the log and what this process has done: events appended, conflicts, commits, the largest batch, what waits; blocks."""
+        return {
+            "head": self.head(),
+            "waiting": self._group.waiting,
+            "capacity": self.settings.queue_events,
+            "appended": self.appended,
+            "conflicts": self.conflicts,
+            "flushes": self._group.flushes,
+            "largest_batch": self._group.largest,
+        }
+
+    def _answer(self, work: Callable[[Transaction], Listed[Event]]) -> Listed[Event]:
+        def read() -> Listed[Event]:
+            with self.store.read() as tx:
+                return work(tx)
+
+        return both(self.pool, read)
+
+    # -- life
+
+    def start(self) -> None:
+        """Begin what runs in the background, for a store without a platform."""
+        self.supervisor.start()
+
+    def close(self) -> None:
+        """Write what waits, then close the connections."""
+        self._group.close()
+        self._log.close()
+        self.growth.close()
+        if self._owns_store:
+            self.supervisor.stop()
+            self.store.close()
+            self.pool.close()
+
+    def forget(self) -> None:
+        """Leave to the parent of a fork what waits and what is open."""
+        self._group.forget()
+        self._log.forget()
+        self.growth.forget()
+
+
+def create_event_store(database_url: str, settings: EventSettings | None = None, **fields: object) -> EventStore:
+    """Open the event store of a database of its own and bring its tables up to date; `close()` ends it.
+
+    `fields` are those of EventSettings. Raises StoreError for an address that cannot work and MigrationError.
+    """
+    store = Store(database_url)
+    migrate(store, [MIGRATIONS])
+    events = EventStore(store, settings or EventSettings(**fields))  # type: ignore[arg-type]
+    events._owns_store = True
+    return events
+
+
+def _log_of(store: Store) -> Log:
+    if store.dialect == "sqlite":
+        from ._backends.sqlite import SqliteLog
+
+        return SqliteLog(store)
+    from ._backends.postgresql import PostgresqlLog
+
+    return PostgresqlLog(store)
+
+
+def origin() -> Origin:
+    """Return what an event takes from the work at hand: the event that caused it, else the request."""
+    context, parent = current(), cause.get()
+    tenant = context.tenant if context is not None else DEFAULT_TENANT
+    user_id = context.principal.id if context is not None and context.principal is not None else None
+    correlation = context.trace_id if context is not None else None
+    if parent is None:
+        return Origin(tenant, user_id, correlation, None)
+    return Origin(parent.tenant, user_id or parent.user_id, parent.correlation_id or correlation, parent.event_id)
+
+
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """Return the event loop that runs in this thread, or none."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+def both(pool: WorkerPool, work: Callable[[], T]) -> T:
+    """Return what `work` returns; where an event loop runs, a future of it, worked out in the pool."""
+    loop = running_loop()
+    if loop is None:
+        return work()
+    context = copy_context()
+    return cast("T", loop.run_in_executor(pool.executor, lambda: context.run(work)))
+
+
+def _one(found: list[Appended]) -> Appended:
+    return found[0]
+
+
+def _outcome(verdict: Verdict) -> list[Appended]:
+    if isinstance(verdict, Exception):
+        raise verdict
+    return verdict
+
+
+def _repeatable(append: Append) -> Append:
+    return append._replace(events=tuple(msgspec.structs.replace(event, repeated=True) for event in append.events))
+
+
+def _forget(itself: "weakref.ref[EventStore]") -> None:
+    found = itself()
+    if found is not None:
+        found.forget()
