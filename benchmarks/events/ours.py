@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import uvloop
-from rakiza.events import create_event_store, event_type
 
 from benchmarks.events import load, raw
 from benchmarks.events.samples import AGGREGATE, EVENT_TYPE, METADATA, PAYLOAD
+from rakiza.events import create_event_store, event_type
 
 if TYPE_CHECKING:
     from collections.abc import Callable
