@@ -82,8 +82,8 @@ class SealedDataError(AppError):
     code = "events_sealed_data"
     text_ar = "تعذر فتح البيانات الشخصية: المفتاح مختلف أو البيانات معدلة"
 
-    def __init__(self, detail: str = "the key does not fit, or the sealed bytes were changed") -> None:
-        super().__init__(detail, hint="restore the key (KEK) that this database's subjects were sealed with")
+    def __init__(self, detail: str = "the key does not fit, or the sealed bytes were changed", *, hint: str | None = None) -> None:
+        super().__init__(detail, hint=hint or "restore the key (KEK) that this database's subjects were sealed with")
 
 
 class SubjectErasedError(ConflictError):

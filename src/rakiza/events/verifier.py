@@ -102,7 +102,7 @@ class Verifier:
 
     def wrong(self, english: str, arabic: str, *words: object) -> None:
         self.findings += 1
-        sys.stdout.write(f"WRONG: {english}\n  خطأ: {arabic}\n".format(*words))
+        sys.stdout.write(f"WRONG: {english.format(*words)}\n  خطأ: {arabic.format(*words)}\n")
 
     def lines(self, path: str) -> Iterator[tuple[str, str]]:
         """Yield place and text of each line, byte for byte."""
@@ -253,8 +253,8 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stdout.write(f"UNREADABLE: {error}\n  تعذرت القراءة: {error}\n")
         return 2
     if not verifier.findings:
-        counts = verifier.size, len(verifier.roots) - 1
-        sys.stdout.write("RIGHT: {} events under {} seals are as they were sealed\n  صحيح: {} حدث تحت {} ختم كما خُتمت\n".format(*counts * 2))
+        events, seals = verifier.size, len(verifier.roots) - 1
+        sys.stdout.write(f"RIGHT: {events} events under {seals} seals are as they were sealed\n  صحيح: {events} حدث تحت {seals} ختم كما خُتمت\n")
         for key in keys:
             sys.stdout.write(f"Key / المفتاح: {key.name} {key.raw.hex()} (compare it / قارنه بما لديك)\n")
     return 1 if verifier.findings else 0
