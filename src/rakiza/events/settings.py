@@ -26,3 +26,5 @@ class EventSettings(RoomSettings, frozen=True, kw_only=True):
     """How long a write is repeated while PostgreSQL cannot be reached; it is idempotent."""
     poll_seconds: Annotated[float, msgspec.Meta(gt=0, le=60)] = 1.0
     """How often followers look for new events when no signal came."""
+    takeover_seconds: Annotated[float, msgspec.Meta(gt=0)] = 10.0
+    """How long who keeps a projection or a consumer may be silent before another process takes over; it speaks three times in that time."""
