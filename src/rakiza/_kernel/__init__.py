@@ -16,7 +16,7 @@ from .part import Check, CheckResult, Command, Context, Migrations, Part, servic
 from .ports import OPS_ADMIN, OPS_READ, OPS_WRITE, PUBLIC, SIGNED_IN, Audit, Authenticator, Credentials, Ports, Principal
 from .redaction import Redactor
 from .settings import RoomSettings, SettingsError, SettingsReader
-from .tasks import LoopThread, Supervisor, WorkerPool
+from .tasks import LoopThread, Repeating, Supervisor, WorkerPool
 from .text import describe
 
 __all__ = [
@@ -44,6 +44,7 @@ __all__ = [
     "Ports",
     "Principal",
     "Redactor",
+    "Repeating",
     "Request",
     "RequestContext",
     "Response",

@@ -16,8 +16,12 @@ from rakiza._kernel import DEFAULT_TENANT, SYSTEM_CLOCK, Clock, Migrations, Supe
 from rakiza.store import Store, StoreError, StoreUnavailableError, Transaction, migrate
 
 from ._backends import Log
+from ._checkpoints import Ledger
+from ._consumers import Consumer
 from ._core import Append, Appended, Condition, Event, Listed, NewEvent, Origin, Verdict, new_event
+from ._followers import Followers
 from ._group import GroupCommit
+from ._projections import Projection
 from ._reading import ALL_TENANTS, EVERYTHING, MAX_PAGE, Filter, Reader
 from ._types import EVENT_TYPES, EventTypes, Payload
 from ._waking import Growth
@@ -68,6 +72,7 @@ class EventStore:
         self.pool = pool or WorkerPool()
         self.reader = Reader(store)
         self.growth = Growth(store, self.supervisor)
+        self.followers = Followers(Ledger(store, self.reader, clock, self.settings), self.growth, self.supervisor, caused_by)
         self.appended = self.conflicts = 0
         self.trail: AuditTrail | None = None
         self._owns_store = False
@@ -285,6 +290,40 @@ class EventStore:
 
         return both(self.pool, read)
 
+    # -- following
+
+    def register_projection(self, projection: Projection) -> None:
+        """Keep a projection up to date from the start on; raise EventError for a name that cannot be a table's or is taken."""
+        self.followers.add(projection)
+
+    def register_consumer(self, consumer: Consumer) -> None:
+        """Hand events to a consumer from the start on; raise EventError for a name that cannot be or is taken."""
+        self.followers.add(consumer)
+
+    def catch_up(self, name: str | None = None) -> int:
+        """Follow the log to its end now and return how many events are left; blocks, or is awaited where an event loop runs."""
+        return both(self.pool, lambda: self.followers.catch_up(name))
+
+    def rebuild_projection(self, name: str, *, wait: bool = True) -> int:
+        """Build a projection anew beside the one that serves, switch readers over at its end, and return the number of the new generation.
+
+        Without `wait` it is built in the background; `projections()` tells how far it is. Blocks, or is awaited where an event
+        loop runs. Raises NotFoundError, EventError, RebuildRunningError and what holds the building up.
+        """
+        return both(self.pool, lambda: self.followers.rebuild(name, wait=wait))
+
+    def projections(self) -> list[dict[str, object]]:
+        """Tell where every projection and consumer of the database stands; blocks, or is awaited where an event loop runs."""
+        return both(self.pool, self.followers.states)
+
+    def dead_letters(self, name: str) -> list[dict[str, object]]:
+        """Return the events a projection or consumer set aside; blocks, or is awaited where an event loop runs."""
+        return both(self.pool, lambda: self.followers.dead_letters(name))
+
+    def retry_dead_letters(self, name: str, positions: Sequence[int] | None = None) -> dict[str, int]:
+        """Apply what was set aside again, all or some, and return how many were `retried` and `resolved`; blocks, or is awaited."""
+        return both(self.pool, lambda: self.followers.retry(name, positions))
+
     # -- life
 
     def start(self) -> None:
@@ -292,12 +331,14 @@ class EventStore:
         self.supervisor.start()
 
     def close(self) -> None:
-        """Write what waits, then close the connections."""
+        """End the followers, write what waits, then close the connections."""
+        if self._owns_store:
+            self.supervisor.stop()
+        self.followers.close()
         self._group.close()
         self._log.close()
         self.growth.close()
         if self._owns_store:
-            self.supervisor.stop()
             self.store.close()
             self.pool.close()
 
@@ -306,6 +347,7 @@ class EventStore:
         self._group.forget()
         self._log.forget()
         self.growth.forget()
+        self.followers.forget()
 
 
 def create_event_store(database_url: str, settings: EventSettings | None = None, **fields: object) -> EventStore:

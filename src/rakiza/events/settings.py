@@ -40,6 +40,8 @@ class EventSettings(RoomSettings, frozen=True, kw_only=True):
     """How often the newest signed state is taken there."""
     poll_seconds: Annotated[float, msgspec.Meta(gt=0, le=60)] = 1.0
     """How often followers look for new events when no signal came."""
+    takeover_seconds: Annotated[float, msgspec.Meta(gt=0)] = 10.0
+    """How long who keeps a projection or a consumer may be silent before another process takes over; it speaks three times in that time."""
 
     def __repr__(self) -> str:
         """Show everything but the keys."""
