@@ -316,6 +316,10 @@ class EventStore:
         """Tell where every projection and consumer of the database stands; blocks, or is awaited where an event loop runs."""
         return both(self.pool, self.followers.states)
 
+    def lag(self) -> int:
+        """Return how many events the slowest projection or consumer of this database has still to see; blocks."""
+        return max((cast("int", state["lag"]) for state in self.followers.states()), default=0)
+
     def dead_letters(self, name: str) -> list[dict[str, object]]:
         """Return the events a projection or consumer set aside; blocks, or is awaited where an event loop runs."""
         return both(self.pool, lambda: self.followers.dead_letters(name))
