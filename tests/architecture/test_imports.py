@@ -8,7 +8,9 @@ import grimp
 import pytest
 
 OURS = {"rakiza", "noufal"}
-ONE_FILE_EACH = {"argon2", "granian", "lxml", "psycopg", "pwdlib", "python_calamine", "redis", "sentry_sdk", "uvicorn", "xlsxwriter"}
+ONE_FILE_EACH = {
+    "argon2", "cryptography", "granian", "lxml", "obstore", "psycopg", "pwdlib", "python_calamine", "redis", "sentry_sdk", "uvicorn", "xlsxwriter",
+}  # fmt: skip
 LATE_BINDING = {"rakiza._kernel.attach", "rakiza.hub"}
 TOP_FLOOR = {"rakiza.cli", "rakiza.serve", "rakiza.testing"}
 

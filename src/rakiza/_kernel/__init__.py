@@ -10,7 +10,7 @@ from .clock import SYSTEM_CLOCK, Clock, SystemClock
 from .context import DEFAULT_TENANT, Deadline, RequestContext, current, request_context, use_context
 from .gcra import Gcra
 from .http import Request, Response, Route, json_response
-from .ids import span_id, token, trace_id, uuid7
+from .ids import span_id, token, trace_id, uuid7, uuid7_text
 from .local import LocalFile
 from .part import Check, CheckResult, Command, Context, Migrations, Part, service_at_hand, set_default
 from .ports import OPS_ADMIN, OPS_READ, OPS_WRITE, PUBLIC, SIGNED_IN, Audit, Authenticator, Credentials, Ports, Principal
@@ -68,4 +68,5 @@ __all__ = [
     "trace_id",
     "use_context",
     "uuid7",
+    "uuid7_text",
 ]

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from rakiza.errors import ConflictError, ServiceUnavailableError, ValidationError
+from rakiza.errors import AppError, ConflictError, ServiceUnavailableError, ValidationError
 
 
 class EventError(ValidationError):
@@ -57,3 +57,44 @@ class EventsUnavailableError(ServiceUnavailableError):
         shown = ", ".join(event_ids[:3]) + ("…" if len(event_ids) > 3 else "")
         super().__init__(f"{detail}; the outcome is unknown", hint=f"repeat the append with the same event_id ({shown})")
         self.event_ids = tuple(event_ids)
+
+
+class SealError(ServiceUnavailableError):
+    """Say that the audit trail cannot be sealed, proven or exported as it stands (503)."""
+
+    code = "events_seal"
+    text_ar = "تعذر ختم سجل التدقيق أو إثباته بحالته الحالية"
+
+
+class KeyFileError(ServiceUnavailableError):
+    """Say that a key cannot be read or made (503)."""
+
+    code = "events_key"
+    text_ar = "تعذرت قراءة مفتاح التشفير أو إنشاؤه"
+
+
+class MissingExtraError(ServiceUnavailableError):
+    """Say that an optional package is not installed (503)."""
+
+    code = "events_extra"
+    text_ar = "حزمة اختيارية لازمة غير مثبتة"
+
+    def __init__(self, extra: str = "events") -> None:
+        super().__init__(f"this needs the extra `{extra}`", hint=f"pip install 'rakiza[{extra}]'")
+
+
+class SealedDataError(AppError):
+    """Say that personal data cannot be opened: another key, another event, or changed bytes (500)."""
+
+    code = "events_sealed_data"
+    text_ar = "تعذر فتح البيانات الشخصية: المفتاح مختلف أو البيانات معدلة"
+
+    def __init__(self, detail: str = "the key does not fit, or the sealed bytes were changed", *, hint: str | None = None) -> None:
+        super().__init__(detail, hint=hint or "restore the key (KEK) that this database's subjects were sealed with")
+
+
+class SubjectErasedError(ConflictError):
+    """Refuse to seal data of a person whose data was erased (409)."""
+
+    code = "events_subject_erased"
+    text_ar = "بيانات هذا الشخص حُذفت ولا يمكن تسجيل بيانات جديدة له"

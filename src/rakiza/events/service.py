@@ -19,6 +19,7 @@ from ._backends import Log
 from ._core import Append, Appended, Condition, Event, Listed, NewEvent, Origin, Verdict, new_event
 from ._group import GroupCommit
 from ._reading import ALL_TENANTS, MAX_PAGE, Filter, Reader
+from ._types import EVENT_TYPES, EventTypes, Payload
 from ._waking import Growth
 from .errors import EventError, EventsUnavailableError, VersionConflictError
 from .settings import EventSettings
@@ -55,8 +56,9 @@ class EventStore:
         clock: Clock = SYSTEM_CLOCK,
         supervisor: Supervisor | None = None,
         pool: WorkerPool | None = None,
+        types: EventTypes = EVENT_TYPES,
     ) -> None:
-        self.store, self.clock = store, clock
+        self.store, self.clock, self.types = store, clock, types
         self.settings = settings or EventSettings()
         self.supervisor = supervisor or Supervisor(clock)
         self.pool = pool or WorkerPool()
@@ -102,7 +104,15 @@ class EventStore:
             return cast("T", self._group.submit_from_loop(append, loop, convert))
         return convert(_outcome(self._group.submit(append)))
 
+    def blocking_append(self, events: Sequence[Mapping[str, object]], tx: Transaction | None = None) -> list[Appended]:
+        """Do what `append_many` does, but block also where an event loop runs: for code that was sent to the pool."""
+        append = Append(tuple(self._new(event) for event in events))
+        return self._append_in(tx, append) if tx is not None else _outcome(self._group.submit(append))
+
     def _new(self, given: Mapping[str, object]) -> NewEvent:
+        described = self.types.describe(given.get("payload"))
+        if described is not None:
+            given = {"event_type": described[0], "schema_version": described[1], **given}
         return new_event(given, origin(), self.settings.max_event_bytes)
 
     def _append_in(self, tx: Transaction, append: Append) -> list[Appended]:
@@ -177,6 +187,20 @@ class EventStore:
         chosen, size = self.filter(**filters), max(1, min(limit, MAX_PAGE))
         upto = 2**63 - 1 if before_position is None else before_position - 1
         return self._answer(lambda tx: self.reader.page(tx, chosen, after_position, upto, size, backwards=backwards))
+
+    def blocking_stream(self, aggregate_type: str, aggregate_id: str, after: int = 0, upto: int = 2**31 - 1) -> Listed[Event]:
+        """Return the events of a stream with versions above `after` up to `upto`; blocks also where an event loop runs."""
+        with self.store.read() as tx:
+            return self.reader.stream(tx, (self.tenant(), aggregate_type, aggregate_id), after, upto)
+
+    def decode(self, event: Event) -> msgspec.Struct | Payload:
+        """Return the payload in the class registered for its type, lifted to the current schema version; as it is when the type is unknown."""
+        return self.types.decode(event)
+
+    @staticmethod
+    def tenant() -> str:
+        """Return the tenant of the work at hand."""
+        return origin().tenant
 
     @staticmethod
     def filter(**filters: object) -> Filter:
