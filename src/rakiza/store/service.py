@@ -207,6 +207,10 @@ class Store:
         with closing(connection):
             yield connection
 
+    def explain(self, error: Exception) -> Exception:
+        """Return the StoreError that says what a driver's error on a raw connection means, or the error itself."""
+        return self._backend.explain(error) or error
+
     @contextmanager
     def migrating(self) -> Iterator[sa.Connection]:
         """Open the one transaction in which tables may change; other processes that migrate wait. Raise StoreError."""
