@@ -10,13 +10,13 @@ from .clock import SYSTEM_CLOCK, Clock, SystemClock
 from .context import DEFAULT_TENANT, Deadline, RequestContext, current, request_context, use_context
 from .gcra import Gcra
 from .http import Request, Response, Route, json_response
-from .ids import span_id, token, trace_id, uuid7
+from .ids import span_id, token, trace_id, uuid7, uuid7_text
 from .local import LocalFile
 from .part import Check, CheckResult, Command, Context, Migrations, Part, service_at_hand, set_default
 from .ports import OPS_ADMIN, OPS_READ, OPS_WRITE, PUBLIC, SIGNED_IN, Audit, Authenticator, Credentials, Ports, Principal
 from .redaction import Redactor
 from .settings import RoomSettings, SettingsError, SettingsReader
-from .tasks import LoopThread, Supervisor, WorkerPool
+from .tasks import LoopThread, Repeating, Supervisor, WorkerPool
 from .text import describe
 
 __all__ = [
@@ -44,6 +44,7 @@ __all__ = [
     "Ports",
     "Principal",
     "Redactor",
+    "Repeating",
     "Request",
     "RequestContext",
     "Response",
@@ -68,4 +69,5 @@ __all__ = [
     "trace_id",
     "use_context",
     "uuid7",
+    "uuid7_text",
 ]

@@ -121,21 +121,38 @@ def _serve(loop: asyncio.AbstractEventLoop) -> None:
     loop.close()
 
 
-class _Repeating:
+class Repeating:
+    """Run one background task; made by `Supervisor.every`."""
+
     def __init__(self, name: str, seconds: float, work: Callable[[], None]) -> None:
         self.name, self.seconds, self.work = name, seconds, work
         self.failures = 0
-        self.stop = threading.Event()
         self.thread: threading.Thread | None = None
+        self.stop, self._called = threading.Event(), threading.Event()
+
+    def wake(self) -> None:
+        """Let the task run at once, once more when it is at work, at its start when it has not started; its steady schedule stays."""
+        self._called.set()
 
     def start(self) -> None:
-        self.stop.clear()
-        self.thread = threading.Thread(target=self.run, name=f"rakiza-{self.name}", daemon=True)
+        """Begin; a forked child begins with events of its own, because the parent's may be locked."""
+        self.stop, self._called = threading.Event(), self._called if self.thread is None else threading.Event()
+        self.thread = threading.Thread(target=self.run, args=(self.stop,), name=f"rakiza-{self.name}", daemon=True)
         self.thread.start()
 
-    def run(self) -> None:
+    def end(self) -> None:
+        """Let no further run begin."""
+        self.stop.set()
+        self._called.set()
+
+    def run(self, stop: threading.Event) -> None:
+        """Do the work again and again until the end."""
         due = SYSTEM_CLOCK.monotonic() + self.seconds
-        while not self.stop.wait(max(0.0, due - SYSTEM_CLOCK.monotonic())):
+        while not stop.is_set():
+            woken = self._called.wait(max(0.0, due - SYSTEM_CLOCK.monotonic()))
+            if stop.is_set():
+                return
+            self._called.clear()  # before the work, so that a call during it is not lost
             try:
                 self.work()
             except Exception:
@@ -143,7 +160,8 @@ class _Repeating:
                 # The first failure and then powers of two: a task that fails every second must not fill the log.
                 if self.failures & (self.failures - 1) == 0:
                     log.exception("background task %s failed %d times", self.name, self.failures)
-            due = next_due(due, SYSTEM_CLOCK.monotonic(), self.seconds)
+            now = SYSTEM_CLOCK.monotonic()
+            due = due if woken and now < due else next_due(due, now, self.seconds)
 
 
 def next_due(due: float, now: float, seconds: float) -> float:
@@ -156,17 +174,18 @@ class Supervisor:
 
     def __init__(self, clock: Clock = SYSTEM_CLOCK) -> None:
         self._clock = clock
-        self._tasks: dict[str, _Repeating] = {}
+        self._tasks: dict[str, Repeating] = {}
         self._running = False
         os.register_at_fork(after_in_child=self._restart)
 
-    def every(self, name: str, seconds: float, work: Callable[[], None]) -> None:
-        """Call `work` every `seconds` in a thread of its own; raise ValueError for a name in use."""
+    def every(self, name: str, seconds: float, work: Callable[[], None]) -> Repeating:
+        """Call `work` every `seconds` in a thread of its own, and at once when the returned task is woken; raise ValueError for a name in use."""
         if name in self._tasks:
             raise ValueError(f"a background task named {name!r} is there already")
-        task = self._tasks[name] = _Repeating(name, seconds, work)
+        task = self._tasks[name] = Repeating(name, seconds, work)
         if self._running:
             task.start()
+        return task
 
     def start(self) -> None:
         """Start every task."""
@@ -179,7 +198,7 @@ class Supervisor:
         """End every task and wait for those at work."""
         self._running = False
         for task in self._tasks.values():
-            task.stop.set()
+            task.end()
         for task in self._tasks.values():
             if task.thread is not None:
                 task.thread.join(timeout_seconds)
@@ -191,5 +210,4 @@ class Supervisor:
     def _restart(self) -> None:
         if self._running:
             for task in self._tasks.values():
-                task.stop = threading.Event()
                 task.start()

@@ -15,13 +15,28 @@ business transaction, or not at all. Positions have no gaps and follow the order
 seen everything before it. A repeated append with the same `event_id` succeeds without a second event.
 """
 
+from ._aggregates import Aggregate, Repository, applies, handles
+from ._consumers import Consumer
 from ._core import Appended, Condition, Event, Listed, Query
-from .errors import AppendConditionError, EventError, EventIdTakenError, EventsBusyError, EventsUnavailableError, VersionConflictError
+from ._projections import InMemoryProjection, Projection, fold
+from ._trail import AuditQuery, AuditRecord, AuditTrail
+from ._types import EVENT_TYPES, EventTypes, event_type, upcaster
+from .errors import (
+    AppendConditionError,
+    EventError,
+    EventIdTakenError,
+    EventsBusyError,
+    EventsUnavailableError,
+    RebuildRunningError,
+    VersionConflictError,
+)
 from .part import part
 from .service import MIGRATIONS, EventStore, caused_by, create_event_store
 from .settings import EventSettings
 
 __all__ = [
-    "MIGRATIONS", "AppendConditionError", "Appended", "Condition", "Event", "EventError", "EventIdTakenError", "EventSettings", "EventStore",
-    "EventsBusyError", "EventsUnavailableError", "Listed", "Query", "VersionConflictError", "caused_by", "create_event_store", "part",
+    "EVENT_TYPES", "MIGRATIONS", "Aggregate", "AppendConditionError", "Appended", "AuditQuery", "AuditRecord", "AuditTrail", "Condition",
+    "Consumer", "Event", "EventError", "EventIdTakenError", "EventSettings", "EventStore", "EventTypes", "EventsBusyError",
+    "EventsUnavailableError", "InMemoryProjection", "Listed", "Projection", "Query", "RebuildRunningError", "Repository",
+    "VersionConflictError", "applies", "caused_by", "create_event_store", "event_type", "fold", "handles", "part", "upcaster",
 ]

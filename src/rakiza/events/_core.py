@@ -9,7 +9,7 @@ from uuid import UUID
 
 import msgspec
 
-from rakiza._kernel import DEFAULT_TENANT, uuid7
+from rakiza._kernel import DEFAULT_TENANT, uuid7_text
 from rakiza.store import as_utc
 
 from .errors import EventError, EventIdTakenError, VersionConflictError
@@ -22,6 +22,7 @@ FIELDS = frozenset(
     {"event_type", "aggregate_type", "aggregate_id", "payload", "metadata", "expected_version", "event_id", "schema_version", "tags"}
     | {"tenant", "user_id", "correlation_id", "causation_id", "subject", "personal"}
 )
+_NUMBERS = frozenset({int, UUID})
 _PLAIN = frozenset({str, int, bool, type(None), UUID, datetime})
 _encode = msgspec.json.Encoder(decimal_format="string", uuid_format="canonical").encode
 _decode = msgspec.json.Decoder().decode
@@ -174,16 +175,16 @@ def new_event(given: Mapping[str, object], origin: Origin, limit: int) -> NewEve
     if not given.keys() <= FIELDS:
         raise _unknown_field(min(given.keys() - FIELDS, key=str))
     metadata = given.get("metadata") or {}
-    if not isinstance(metadata, Mapping):
+    if type(metadata) is not dict and not isinstance(metadata, Mapping):
         raise EventError(f"metadata must be a mapping, got {type(metadata).__name__}")
     event_id, tags, causes = given.get("event_id"), given.get("tags"), metadata.get
-    payload, notes = _json(given.get("payload", {}), "payload"), _json(metadata, "metadata") if metadata else "{}"
+    payload, notes = json_text(given.get("payload", {}), "payload"), json_text(metadata, "metadata") if metadata else "{}"
     _check_size(payload, notes, limit)
     return NewEvent(
         _name(given.get("tenant", origin.tenant), "tenant"),
         _name(given.get("aggregate_type"), "aggregate_type"),
         _name(_as_text(given.get("aggregate_id")), "aggregate_id"),
-        str(uuid7()) if event_id is None else _uuid(event_id),
+        uuid7_text() if event_id is None else _uuid(event_id),
         _name(given.get("event_type"), "event_type"),
         _count(given.get("schema_version", 1), "schema_version", 1),
         payload,
@@ -211,16 +212,17 @@ def _unknown_field(name: object) -> EventError:
 
 
 def _as_text(value: object) -> object:
-    return str(value) if isinstance(value, int | UUID) and not isinstance(value, bool) else value
+    return str(value) if type(value) in _NUMBERS else value
 
 
 def _name(value: object, field: str) -> str:
+    if type(value) is str and 0 < len(value) <= MAX_NAME_CHARACTERS and value.isprintable():
+        return value
+    if value is None:
+        raise EventError(f"{field} is missing")
     if type(value) is not str or not value:
-        said = "is missing" if value is None else f"must be a text that is not empty, got {value!r}"
-        raise EventError(f"{field} {said}")
-    if len(value) > MAX_NAME_CHARACTERS or not value.isprintable():
-        raise EventError(f"{field} must have at most {MAX_NAME_CHARACTERS} characters, all printable, got {value[:50]!r}")
-    return value
+        raise EventError(f"{field} must be a text that is not empty, got {value!r}")
+    raise EventError(f"{field} must have at most {MAX_NAME_CHARACTERS} characters, all printable, got {value[:50]!r}")
 
 
 def _optional(value: object, field: str) -> str | None:
@@ -247,34 +249,54 @@ def _tags(value: object) -> tuple[str, ...]:
     return tuple(sorted({_name(one, "a tag") for one in value}))
 
 
-def _json(value: object, field: str) -> str:
-    if not isinstance(value, Mapping | msgspec.Struct):
+def json_text(value: object, field: str) -> str:
+    """Return a mapping or Struct as the JSON text that is stored; raise EventError naming what JSON cannot say."""
+    if type(value) is not dict and not isinstance(value, Mapping | msgspec.Struct):
         raise EventError(f"{field} must be a mapping or a msgspec Struct, got {type(value).__name__}")
     try:
-        _refuse_silent_loss(value, field, 0)
+        _refuse_silent_loss(value, (field,), 0)
         return _encode(value).decode()
     except (TypeError, OverflowError, RecursionError, UnicodeEncodeError, ValueError) as error:
         raise EventError(f"{field} cannot be written as JSON: {error}") from error
 
 
-def _refuse_silent_loss(value: object, path: str, depth: int) -> None:
+Place = tuple[object, ...]
+"""Where in a document: a key or a number, and the place it is in; made into text only for an error."""
+
+
+def _refuse_silent_loss(value: object, place: Place, depth: int) -> None:
     """Raise EventError for what JSON has no word for and encoders change without saying so."""
+    kind = type(value)
     if depth > MAX_DEPTH:
-        raise EventError(f"{path[:MAX_NAME_CHARACTERS]}… is nested more than {MAX_DEPTH} deep")
-    if isinstance(value, Mapping | msgspec.Struct):
-        for key, inner in value.items() if isinstance(value, Mapping) else msgspec.structs.asdict(value).items():
+        raise EventError(f"{_path(place)[:MAX_NAME_CHARACTERS]}… is nested more than {MAX_DEPTH} deep")
+    if kind is dict or isinstance(value, Mapping):
+        for key, inner in value.items():  # type: ignore[attr-defined] # a mapping, told the quick way first
             if type(inner) not in _PLAIN:
-                _refuse_silent_loss(inner, f"{path}.{key}", depth + 1)
-    elif isinstance(value, list | tuple):
-        for place, inner in enumerate(value):
+                _refuse_silent_loss(inner, (key, place), depth + 1)
+    elif kind is list or isinstance(value, list | tuple):
+        for number, inner in enumerate(value):  # type: ignore[arg-type]
             if type(inner) not in _PLAIN:
-                _refuse_silent_loss(inner, f"{path}[{place}]", depth + 1)
-    elif isinstance(value, set | frozenset):
-        raise EventError(f"{path} is a set, which has no order in JSON", hint="give a sorted list")
-    elif isinstance(value, float) and not math.isfinite(value):
-        raise EventError(f"{path} is {value}, which JSON cannot say", hint="leave it out or give None")
-    elif isinstance(value, bytes | bytearray | memoryview):
-        raise EventError(f"{path} is bytes, which JSON cannot say", hint="give text, for example base64")
+                _refuse_silent_loss(inner, (number, place), depth + 1)
+    elif isinstance(value, msgspec.Struct):
+        _refuse_silent_loss(msgspec.structs.asdict(value), place, depth)
+    else:
+        _refuse_value(value, place)
+
+
+def _refuse_value(value: object, place: Place) -> None:
+    if isinstance(value, set | frozenset):
+        raise EventError(f"{_path(place)} is a set, which has no order in JSON", hint="give a sorted list")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise EventError(f"{_path(place)} is {value}, which JSON cannot say", hint="leave it out or give None")
+    if isinstance(value, bytes | bytearray | memoryview):
+        raise EventError(f"{_path(place)} is bytes, which JSON cannot say", hint="give text, for example base64")
+
+
+def _path(place: Place) -> str:
+    if len(place) == 1:
+        return str(place[0])
+    key, outer = place
+    return f"{_path(outer)}[{key}]" if isinstance(key, int) else f"{_path(outer)}.{key}"  # type: ignore[arg-type]
 
 
 class Stored(NamedTuple):
@@ -321,20 +343,22 @@ def decide(
 
 
 def _judge(append: Append, head: int, versions: dict[Stream, int], stored: dict[tuple[str, str], Stored]) -> tuple[list[Appended], list[Row]]:
-    known = [stored.get((event.tenant, event.event_id)) if event.repeated else None for event in append.events]
-    if any(known):
+    if stored and any(known := [stored.get((event.tenant, event.event_id)) if event.repeated else None for event in append.events]):
         return _repeated(append, known), []
     rows: list[Row] = []
+    placed: list[Appended] = []
     latest: dict[Stream, int] = {}
-    for event in append.events:
-        version = latest.get(event.stream, versions.get(event.stream, 0))
+    for position, event in enumerate(append.events, head + 1):
+        stream = event.stream
+        version = latest.get(stream, versions.get(stream, 0))
         if event.expected is not None and event.expected != version:
             raise VersionConflictError(f"{event.aggregate_type} {event.aggregate_id}", event.expected, version)
-        latest[event.stream] = version + 1
-        rows.append((head + len(rows) + 1, version + 1, event))
-    if len({(event.tenant, event.event_id) for event in append.events}) < len(rows):
+        latest[stream] = version + 1
+        rows.append((position, version + 1, event))
+        placed.append(Appended(position, version + 1, event.event_id))
+    if len(rows) > 1 and len({(event.tenant, event.event_id) for event in append.events}) < len(rows):
         raise EventIdTakenError("two events of one append have the same event_id", hint="give each event an id of its own")
-    return [Appended(position, version, event.event_id) for position, version, event in rows], rows
+    return placed, rows
 
 
 def _repeated(append: Append, known: Sequence[Stored | None]) -> list[Appended]:

@@ -35,6 +35,16 @@ class AppendConditionError(ConflictError):
     text_ar = "تغيرت الوقائع التي بني عليها القرار؛ أعد المحاولة"
 
 
+class RebuildRunningError(ConflictError):
+    """Say that the next generation of the projection is being built already (409)."""
+
+    code = "events_rebuild_running"
+    text_ar = "إعادة بناء هذا العرض جارية بالفعل"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name} is being rebuilt already", hint="watch its progress in events.projections()")
+
+
 class EventsBusyError(ServiceUnavailableError):
     """Say that the queue of events to be written stayed full (503); the event was not written."""
 

@@ -16,15 +16,23 @@ from rakiza._kernel import DEFAULT_TENANT, SYSTEM_CLOCK, Clock, Migrations, Supe
 from rakiza.store import Store, StoreError, StoreUnavailableError, Transaction, migrate
 
 from ._backends import Log
+from ._checkpoints import Ledger
+from ._consumers import Consumer
 from ._core import Append, Appended, Condition, Event, Listed, NewEvent, Origin, Verdict, new_event
+from ._followers import Followers
 from ._group import GroupCommit
-from ._reading import ALL_TENANTS, MAX_PAGE, Filter, Reader
+from ._projections import Projection
+from ._reading import ALL_TENANTS, EVERYTHING, MAX_PAGE, Filter, Reader
+from ._types import EVENT_TYPES, EventTypes, Payload
 from ._waking import Growth
 from .errors import EventError, EventsUnavailableError, VersionConflictError
 from .settings import EventSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from ._personal import PersonalData
+    from ._trail import AuditTrail
 
 T = TypeVar("T")
 MIGRATIONS = Migrations("rakiza.events.migrations", "rakiza_events")
@@ -55,14 +63,18 @@ class EventStore:
         clock: Clock = SYSTEM_CLOCK,
         supervisor: Supervisor | None = None,
         pool: WorkerPool | None = None,
+        types: EventTypes = EVENT_TYPES,
+        personal: "PersonalData | None" = None,
     ) -> None:
-        self.store, self.clock = store, clock
+        self.store, self.clock, self.types, self.personal = store, clock, types, personal
         self.settings = settings or EventSettings()
         self.supervisor = supervisor or Supervisor(clock)
         self.pool = pool or WorkerPool()
         self.reader = Reader(store)
         self.growth = Growth(store, self.supervisor)
+        self.followers = Followers(Ledger(store, self.reader, clock, self.settings), self.growth, self.supervisor, caused_by)
         self.appended = self.conflicts = 0
+        self.trail: AuditTrail | None = None
         self._owns_store = False
         self._log = _log_of(store)
         self._group = GroupCommit(self._flush, self.settings)
@@ -75,8 +87,9 @@ class EventStore:
         """Write one event and return where it stands: blocks, or is awaited where an event loop runs.
 
         Keys: `event_type aggregate_type aggregate_id payload metadata`, and if wanted `expected_version` (of the stream before
-        the event; 0 = new), `event_id` (a repeated one with the same content succeeds), `tags schema_version tenant user_id
-        correlation_id causation_id`. With `tx` the event is written at the end of that transaction, or not at all.
+        the event; 0 = new), `event_id` (a repeated one with the same content succeeds), `personal` (fields sealed under the key of
+        `subject`, to be erased one day), `tags schema_version tenant user_id correlation_id causation_id`.
+        With `tx` the event is written at the end of that transaction, or not at all.
         Raises EventError, VersionConflictError, EventIdTakenError, AppendConditionError, EventsBusyError, StoreError.
         """
         return self._submit([event], tx, condition, _one)
@@ -91,19 +104,53 @@ class EventStore:
     def _submit(
         self, given: Sequence[Mapping[str, object]], tx: Transaction | None, condition: Condition | None, convert: Callable[[list[Appended]], T]
     ) -> T:
-        append = Append(tuple(self._new(event) for event in given), condition)
         if tx is not None:
-            return convert(self._append_in(tx, append))
+            return convert(self._append_in(tx, self._made(given, condition, tx)))
         if self.store.in_transaction:
             hint = "hand the transaction over: append(event, tx)"
             raise EventError("a transaction is open here, and an append of its own would wait for it", code="event_in_transaction", hint=hint)
         loop = running_loop()
-        if loop is not None:
-            return cast("T", self._group.submit_from_loop(append, loop, convert))
-        return convert(_outcome(self._group.submit(append)))
+        if loop is None:
+            return convert(_outcome(self._group.submit(self._made(given, condition))))
+        if any(event.get("personal") for event in given):
+            return cast("T", loop.create_task(self._submit_sealed(given, condition, convert)))
+        return cast("T", self._group.submit_from_loop(self._made(given, condition), loop, convert))
 
-    def _new(self, given: Mapping[str, object]) -> NewEvent:
-        return new_event(given, origin(), self.settings.max_event_bytes)
+    async def _submit_sealed(
+        self, given: Sequence[Mapping[str, object]], condition: Condition | None, convert: Callable[[list[Appended]], T]
+    ) -> object:
+        append = await self.pool.run(self._made, given, condition)  # a subject's key may have to be read or made
+        return await self._group.submit_from_loop(append, asyncio.get_running_loop(), convert)
+
+    def _made(self, given: Sequence[Mapping[str, object]], condition: Condition | None = None, tx: Transaction | None = None) -> Append:
+        return Append(tuple(self._new(event, tx) for event in given), condition)
+
+    def blocking_append(self, events: Sequence[Mapping[str, object]], tx: Transaction | None = None) -> list[Appended]:
+        """Do what `append_many` does, but block also where an event loop runs: for code that was sent to the pool."""
+        append = self._made(events, tx=tx)
+        return self._append_in(tx, append) if tx is not None else _outcome(self._group.submit(append))
+
+    def _new(self, given: Mapping[str, object], tx: Transaction | None = None) -> NewEvent:
+        described = self.types.describe(given.get("payload"))
+        if described is not None:
+            given = {"event_type": described[0], "schema_version": described[1], **given}
+        event, personal = new_event(given, origin(), self.settings.max_event_bytes), given.get("personal")
+        if personal:
+            event.sealed = self._sealed(event, personal, given.get("subject"), tx)
+        return event
+
+    def _sealed(self, event: NewEvent, fields: object, subject: object, tx: Transaction | None) -> str:
+        if not isinstance(fields, Mapping) or not isinstance(subject, str) or not subject:
+            raise EventError("personal fields must be a mapping, and `subject` must say whose they are", hint='subject="user:<id>", never a name')
+        if self.personal is None:
+            raise EventError("personal fields need the keys of a platform", hint="pass `personal=` to EventStore, or leave the fields out")
+        return self.personal.seal_fields(tx or self.store, event.tenant, subject, event.event_id, fields)
+
+    def personal_fields(self, event: Event) -> dict[str, object]:
+        """Return the personal fields of an event, each none once its subject is erased; blocks."""
+        if event.sealed is None or self.personal is None:
+            return {}
+        return dict(self.personal.open_fields(event.tenant, event.event_id, event.sealed))
 
     def _append_in(self, tx: Transaction, append: Append) -> list[Appended]:
         receipts = [Appended(0, 0, event.event_id) for event in append.events]
@@ -178,6 +225,27 @@ class EventStore:
         upto = 2**63 - 1 if before_position is None else before_position - 1
         return self._answer(lambda tx: self.reader.page(tx, chosen, after_position, upto, size, backwards=backwards))
 
+    def blocking_stream(
+        self, aggregate_type: str, aggregate_id: str, after: int = 0, upto: int = 2**31 - 1, *, tenant: str | None = None
+    ) -> Listed[Event]:
+        """Return the events of a stream with versions above `after` up to `upto`; blocks also where an event loop runs."""
+        with self.store.read() as tx:
+            return self.reader.stream(tx, (tenant or self.tenant(), aggregate_type, aggregate_id), after, upto)
+
+    def at(self, position: int) -> Event | None:
+        """Return the event at a position, or none; blocks."""
+        with self.store.read() as tx:
+            return next(iter(self.reader.page(tx, EVERYTHING, position - 1, position, 1)), None)
+
+    def decode(self, event: Event) -> msgspec.Struct | Payload:
+        """Return the payload in the class registered for its type, lifted to the current schema version; as it is when the type is unknown."""
+        return self.types.decode(event)
+
+    @staticmethod
+    def tenant() -> str:
+        """Return the tenant of the work at hand."""
+        return origin().tenant
+
     @staticmethod
     def filter(**filters: object) -> Filter:
         """Return a filter; raise EventError for a name or a type there is not."""
@@ -198,11 +266,16 @@ class EventStore:
         with self.store.read() as tx:
             return self.reader.head(tx)
 
+    @property
+    def waiting(self) -> int:
+        """Return how many events wait to be written in this process."""
+        return self._group.waiting
+
     def get_stats(self) -> dict[str, int]:
         """Return the head of the log and what this process has done: events appended, conflicts, commits, the largest batch, what waits; blocks."""
         return {
             "head": self.head(),
-            "waiting": self._group.waiting,
+            "waiting": self.waiting,
             "capacity": self.settings.queue_events,
             "appended": self.appended,
             "conflicts": self.conflicts,
@@ -217,6 +290,40 @@ class EventStore:
 
         return both(self.pool, read)
 
+    # -- following
+
+    def register_projection(self, projection: Projection) -> None:
+        """Keep a projection up to date from the start on; raise EventError for a name that cannot be a table's or is taken."""
+        self.followers.add(projection)
+
+    def register_consumer(self, consumer: Consumer) -> None:
+        """Hand events to a consumer from the start on; raise EventError for a name that cannot be or is taken."""
+        self.followers.add(consumer)
+
+    def catch_up(self, name: str | None = None) -> int:
+        """Follow the log to its end now and return how many events are left; blocks, or is awaited where an event loop runs."""
+        return both(self.pool, lambda: self.followers.catch_up(name))
+
+    def rebuild_projection(self, name: str, *, wait: bool = True) -> int:
+        """Build a projection anew beside the one that serves, switch readers over at its end, and return the number of the new generation.
+
+        Without `wait` it is built in the background; `projections()` tells how far it is. Blocks, or is awaited where an event
+        loop runs. Raises NotFoundError, EventError, RebuildRunningError and what holds the building up.
+        """
+        return both(self.pool, lambda: self.followers.rebuild(name, wait=wait))
+
+    def projections(self) -> list[dict[str, object]]:
+        """Tell where every projection and consumer of the database stands; blocks, or is awaited where an event loop runs."""
+        return both(self.pool, self.followers.states)
+
+    def dead_letters(self, name: str) -> list[dict[str, object]]:
+        """Return the events a projection or consumer set aside; blocks, or is awaited where an event loop runs."""
+        return both(self.pool, lambda: self.followers.dead_letters(name))
+
+    def retry_dead_letters(self, name: str, positions: Sequence[int] | None = None) -> dict[str, int]:
+        """Apply what was set aside again, all or some, and return how many were `retried` and `resolved`; blocks, or is awaited."""
+        return both(self.pool, lambda: self.followers.retry(name, positions))
+
     # -- life
 
     def start(self) -> None:
@@ -224,12 +331,14 @@ class EventStore:
         self.supervisor.start()
 
     def close(self) -> None:
-        """Write what waits, then close the connections."""
+        """End the followers, write what waits, then close the connections."""
+        if self._owns_store:
+            self.supervisor.stop()
+        self.followers.close()
         self._group.close()
         self._log.close()
         self.growth.close()
         if self._owns_store:
-            self.supervisor.stop()
             self.store.close()
             self.pool.close()
 
@@ -238,6 +347,7 @@ class EventStore:
         self._group.forget()
         self._log.forget()
         self.growth.forget()
+        self.followers.forget()
 
 
 def create_event_store(database_url: str, settings: EventSettings | None = None, **fields: object) -> EventStore:

@@ -224,6 +224,10 @@ class Store:
                 time.sleep(random.uniform(0, 0.02 * 2**attempt))  # noqa: S311 - spreads the next attempts
         return work()
 
+    def explain(self, error: BaseException) -> StoreError | None:
+        """Return what an error says about the database's state, none when the statement or its data were wrong."""
+        return error if isinstance(error, StoreError) else self._backend.explain(error)
+
     def ping(self) -> None:
         """Read from the database once; raise StoreError."""
         with self.read() as tx:

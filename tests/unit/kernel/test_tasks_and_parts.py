@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import signal
 import threading
 
 import pytest
@@ -104,6 +105,77 @@ def test_a_task_added_late_starts_and_a_name_is_used_once() -> None:
     assert ran.wait(10)
     with pytest.raises(ValueError, match="late"):
         supervisor.every("late", 1, ran.set)
+    supervisor.stop()
+
+
+def test_a_woken_task_runs_at_once_and_once_more_for_a_call_while_it_works() -> None:
+    supervisor, runs, gate = Supervisor(), threading.Semaphore(0), threading.Semaphore(0)
+
+    def work() -> None:
+        runs.release()
+        assert gate.acquire(timeout=10)
+
+    task = supervisor.every("hourly", 3600, work)
+    task.wake()
+    assert not runs.acquire(blocking=False)
+    supervisor.start()
+    assert runs.acquire(timeout=10)  # was woken before the start
+    for _ in range(3):
+        task.wake()
+    gate.release()
+    assert runs.acquire(timeout=10)  # three calls during one run make one more
+    gate.release()
+    task.wake()
+    assert runs.acquire(timeout=10)
+    gate.release()
+    supervisor.stop()
+    task.wake()
+    assert not runs.acquire(timeout=0.05)
+    supervisor.start()
+    task.wake()
+    assert runs.acquire(timeout=10)
+    gate.release()
+    supervisor.stop()
+    assert supervisor.failures() == {"hourly": 0}
+
+
+def test_a_task_that_is_woken_keeps_its_steady_schedule() -> None:
+    supervisor, ran, woken = Supervisor(), threading.Semaphore(0), threading.Event()
+    task = supervisor.every("steady", 0.2, ran.release)
+    supervisor.start()
+
+    def wake_often() -> None:
+        while not woken.wait(0.05):
+            task.wake()
+
+    waker = threading.Thread(target=wake_often)
+    waker.start()
+    for _ in range(12):
+        assert ran.acquire(timeout=10)
+    woken.set()
+    waker.join()
+    for _ in range(3):  # nobody calls any more
+        assert ran.acquire(timeout=10)
+    supervisor.stop()
+
+
+def test_a_task_can_be_woken_in_a_forked_child() -> None:
+    supervisor, parent = Supervisor(), os.getpid()
+    read_end, write_end = os.pipe()
+    task = supervisor.every("hourly", 3600, lambda: None if os.getpid() == parent else os.write(write_end, b"t") and None)
+    supervisor.start()
+    child = os.fork()
+    if child == 0:
+        try:
+            task.wake()
+            task.stop.wait(10)
+        finally:
+            os._exit(0)
+    os.close(write_end)
+    with os.fdopen(read_end, "rb") as answer:
+        assert answer.read(1) == b"t"
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
     supervisor.stop()
 
 
