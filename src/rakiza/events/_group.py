@@ -176,7 +176,7 @@ class GroupCommit:
             batch = self._take()
             try:
                 verdicts: Sequence[Verdict] = self._flush([each.append for each in batch])
-            except Exception as error:  # noqa: BLE001 - border: everybody in the batch is told
+            except Exception as error:  # noqa: BLE001 - border: the group commit
                 verdicts = [error] * len(batch)
             self._tell(batch, verdicts)
 

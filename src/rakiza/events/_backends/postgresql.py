@@ -35,7 +35,7 @@ class PostgresqlLog(SqlLog):
                 return self._at_once(batch, now)
             except self.store.driver_error as error:
                 if getattr(error, "sqlstate", None) not in REFUSED:
-                    raise self.store.explain(error) from error
+                    raise (self.store.explain(error) or error) from error
                 # else some append of the batch does not stand, and nothing of it was written
         with self.store.begin() as tx:
             return self.write_in(tx, batch, now)
