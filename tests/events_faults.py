@@ -140,7 +140,8 @@ class Cluster:
             self.kill9()
 
 
-COMMIT, ANSWER = "request", "answer"
+REQUEST, ANSWER, GHOST = "request", "answer", "ghost"
+"""Where a line is cut: before the statement arrives; after it is done, before its answer; while it runs on, unheard."""
 
 
 class Proxy:
@@ -151,85 +152,83 @@ class Proxy:
         info = sa.make_url(url)
         self._socket = f"{info.query['host']}/.s.PGSQL.5432"
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
-        self.url = f"postgresql+psycopg://postgres@127.0.0.1:{self.port}/{info.database}?sslmode=disable&gssencmode=disable"
+        port = self._listener.getsockname()[1]
+        self.url = f"postgresql+psycopg://postgres@127.0.0.1:{port}/{info.database}?sslmode=disable&gssencmode=disable"
+        self.cuts, self.refusing = 0, False
         self._rules: list[tuple[bytes, str]] = []
-        self.cuts = 0
-        self.refusing = False
         self._mutex = threading.Lock()
-        self._open: set[socket.socket] = set()
-        self._threads = [threading.Thread(target=self._accept, daemon=True)]
-        self._threads[0].start()
+        self._ends: list[socket.socket] = []
+        self._threads: list[threading.Thread] = []
+        self._start(self._accept)
 
     def cut(self, words: bytes, where: str, times: int = 1) -> None:
-        """Cut the next `times` connections that send a message with these words: before it arrives (`request`) or before its answer does."""
+        """Cut the next `times` connections that send these words, at a place of REQUEST, ANSWER and GHOST."""
         with self._mutex:
             self._rules += [(words, where)] * times
 
+    def _start(self, work: Callable[..., None], *given: object) -> None:
+        thread = threading.Thread(target=work, args=given, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
     def _accept(self) -> None:
-        while True:
-            try:
+        with contextlib.suppress(OSError):  # of the listener, at the end
+            while True:
                 client, _ = self._listener.accept()
-            except OSError:
-                return
-            if self.refusing:
-                client.close()
-                continue
-            server = socket.socket(socket.AF_UNIX)
-            server.connect(self._socket)
-            self._open |= {client, server}
-            silent = threading.Event()
-            for target, ends in ((self._to_server, (client, server, silent)), (self._to_client, (client, server, silent))):
-                thread = threading.Thread(target=target, args=ends, daemon=True)
-                self._threads.append(thread)
-                thread.start()
+                if self.refusing:
+                    client.close()
+                    continue
+                server = socket.socket(socket.AF_UNIX)
+                self._ends += [client, server]
+                with contextlib.suppress(OSError):
+                    server.connect(self._socket)
+                    silent = threading.Event()
+                    self._start(self._to_server, client, server, silent)
+                    self._start(self._to_client, client, server, silent)
 
     def _rule(self, data: bytes) -> str | None:
         with self._mutex:
-            for rule in self._rules:
-                if rule[0] in data:
-                    self._rules.remove(rule)
-                    return rule[1]
-        return None
+            found = next((rule for rule in self._rules if rule[0] in data), None)
+            if found is None:
+                return None
+            self._rules.remove(found)
+            self.cuts += 1
+            return found[1]
 
     def _to_server(self, client: socket.socket, server: socket.socket, silent: threading.Event) -> None:
         with contextlib.suppress(OSError):
-            while data := client.recv(65536):
+            while data := client.recv(1 << 20):
                 where = self._rule(data)
-                if where == COMMIT:
+                if where == REQUEST:
                     break
-                if where == ANSWER:
+                if where is not None:
                     silent.set()
                 server.sendall(data)
-        self._end(client, server, counted=not silent.is_set() and bool(data))
+                if where == GHOST:
+                    _shut(client)
+                    return
+        if not silent.is_set():
+            _shut(client, server)
 
     def _to_client(self, client: socket.socket, server: socket.socket, silent: threading.Event) -> None:
         with contextlib.suppress(OSError):
-            while data := server.recv(65536):
-                if silent.is_set():
-                    self._end(client, server, counted=True)
-                    return
+            while (data := server.recv(1 << 20)) and not silent.is_set():
                 client.sendall(data)
-        self._end(client, server, counted=False)
-
-    def _end(self, *ends: socket.socket, counted: bool) -> None:
-        self.cuts += counted
-        for end in ends:
-            with contextlib.suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
+        _shut(client, server)
 
     def close(self) -> None:
         """Cut everything and listen no more."""
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
+        _shut(self._listener, *self._ends)
         self._listener.close()
-        for end in self._open:
-            with contextlib.suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-        for thread in list(self._threads):
-            thread.join(JOIN_SECONDS)
-        for end in self._open:
+        join(self._threads)
+        for end in self._ends:
             end.close()
+
+
+def _shut(*ends: socket.socket) -> None:
+    for end in ends:
+        with contextlib.suppress(OSError):
+            end.shutdown(socket.SHUT_RDWR)
 
 
 def admin(url: str) -> "psycopg.Connection[Any]":
