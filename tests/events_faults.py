@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from uuid import NAMESPACE_OID, uuid5
 
 import psutil
 import psycopg
@@ -29,6 +30,22 @@ PATHS = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
 def event(stream: object = "فاتورة-1", event_type: str = "invoice.created", **more: object) -> dict[str, object]:
     """Return an event as a caller writes it."""
     return {"event_type": event_type, "aggregate_type": "Invoice", "aggregate_id": str(stream), "payload": {"العميل": "شركة البناء"}, **more}
+
+
+def three(writer: object, number: int) -> list[dict[str, object]]:
+    """Return the events of one append of a writer: always the same ids for the same number."""
+    parts = range(3)
+    return [event(writer, payload={"n": number, "part": part}, event_id=uuid5(NAMESPACE_OID, f"{writer}/{number}/{part}")) for part in parts]
+
+
+def threes(url: str) -> dict[str, list[int]]:
+    """Return the numbers of the appends each writer has in the log, after checking that it is whole and each append is, in its order."""
+    found: dict[str, list[tuple[object, object]]] = defaultdict(list)
+    for one in whole(url):
+        found[one.aggregate_id].append((one.payload["n"], one.payload["part"]))
+    numbers = {writer: [number for number, part in parts if part == 0] for writer, parts in found.items()}
+    assert all(parts == [(number, part) for number in numbers[writer] for part in range(3)] for writer, parts in found.items())
+    return numbers  # type: ignore[return-value]
 
 
 def in_threads(number: int, work: Callable[[int], object]) -> None:
