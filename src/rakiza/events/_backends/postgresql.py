@@ -13,7 +13,7 @@ from rakiza.store import Store
 
 from . import SqlLog
 
-CALL = "select first, versions from rakiza_events_append(%s::json, %s, %s)"
+CALL = "select first, versions from rakiza_events_append(%s::json, %s, %s, %s)"
 REFUSED = ("RK001", "23505")  # an expected version of our function; a unique key
 _encode = msgspec.json.Encoder().encode
 
@@ -42,7 +42,7 @@ class PostgresqlLog(SqlLog):
 
     def _at_once(self, batch: Sequence[Append], now: datetime) -> list[Verdict]:
         events = [event for append in batch for event in append.events]
-        first, versions = self._open().execute(CALL, (_batch(events), now, True)).fetchone()
+        first, versions = self._open().execute(CALL, _arguments(events, now)).fetchone()
         places = iter(zip(range(first + 1, first + 1 + len(events)), versions, strict=True))
         return [[Appended(*next(places), event.event_id) for event in append.events] for append in batch]
 
@@ -55,7 +55,7 @@ class PostgresqlLog(SqlLog):
 
     def insert(self, driver: Any, rows: Sequence[Row], now: datetime) -> None:
         """Insert the rows and move the counter past them."""
-        driver.execute(CALL, (_batch([event for _, _, event in rows]), now, True))
+        driver.execute(CALL, _arguments([event for _, _, event in rows], now))
 
     def close(self) -> None:
         """Close the connection; the next write opens one."""
@@ -77,5 +77,6 @@ def leave_to_parent(connection: Any) -> None:
         os.close(nowhere)
 
 
-def _batch(events: Sequence[NewEvent]) -> str:
-    return _encode(events).decode()
+def _arguments(events: Sequence[NewEvent], now: datetime) -> tuple[str, datetime, bool, bool]:
+    expecting, tagged = any(event.expected is not None for event in events), any(event.tags for event in events)
+    return _encode(events).decode(), now, expecting, tagged
