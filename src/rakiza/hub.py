@@ -35,7 +35,7 @@ from rakiza.telemetry import Metrics, Telemetry
 from rakiza.web import WebSettings
 
 if TYPE_CHECKING:
-    from rakiza.events import EventStore
+    from rakiza.events import AuditTrail, EventStore
     from rakiza.monitoring import SystemMonitor
     from rakiza.security import Security
     from rakiza.web import PassCore
@@ -139,9 +139,10 @@ class Platform:
         return self.tracer.metrics
 
     @property
-    def audit(self) -> Audit:
-        """Return the audit port."""
-        return self.ctx.ports.audit
+    def audit(self) -> "Audit | AuditTrail":
+        """Return the audit trail: `record`, and with the part events `search`, `verify`, `export`, `erase`; without it the audit port."""
+        trail = self.events.trail if self.ctx.has("events") else None
+        return trail or self.ctx.ports.audit
 
     @property
     def parts(self) -> tuple[Part, ...]:

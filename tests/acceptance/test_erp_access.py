@@ -30,6 +30,7 @@ MATRIX: dict[Call, str] = {
     ("POST", "/api/projects/{code}/boq/import"): "boq.import",
     ("GET", "/api/projects/{code}/boq/items"): "boq.read",
     ("PATCH", "/api/projects/{code}/boq/items/{item_id}"): "progress.enter",
+    ("GET", "/api/projects/{code}/boq/items/{item_id}/history"): "boq.read",
     ("GET", "/api/projects/{code}/boq/summary"): "boq.read",
     ("GET", "/api/projects/{code}/boq/export.xlsx"): "boq.export",
 }

@@ -3,28 +3,12 @@
 import json
 import random
 import re
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, Route, expect
+from playwright.sync_api import Browser, Route, expect
 
-from browsing import assert_fits, opened, settle
-from servers import Child
+from browsing import DOWN, LOOKS, SHIFT, assert_fits, enter, opened, reader, said, serious, settle, until
 
-ROOT = Path(__file__).parents[2]
-MOCK = """
-import runpy, sys
-sys.path.insert(0, sys.argv[1])
-sys.argv = sys.argv[1:]
-runpy.run_path(sys.argv[0] + '/console_mock.py', run_name='__main__')
-"""
-SHIFT = """
-window.shift = 0;
-const add = list => { for (const entry of list.getEntries()) if (!entry.hadRecentInput) window.shift += entry.value };
-new PerformanceObserver(add).observe({ type: 'layout-shift', buffered: true });
-"""
-DOWN = '{"status": 503, "title": "Service unavailable", "code": "unavailable", "request_id": "0198c0de-77aa-7000"}'
 # The mock's traces: one with errors, a deep one, one of 640 spans, one of a single span.
 FAILED, DEEP, LONG, ALONE = (random.Random(at).randbytes(16).hex() for at in (3, 1, 2, 5))  # noqa: S311 - the mock's ids are made so
 TRAILS = (
@@ -39,34 +23,7 @@ TRAILS = (
     "errors?state=all",
     "errors/2",
 )
-LOOKS = (("ar", "light", 1440), ("en", "dark", 1440), ("ar", "dark", 390), ("en", "light", 390))
-"""Every pair of language, theme and width; all eight together would double the time and show nothing new."""
 PAGES = ("", "health", "requests", "requests?tab=statements", "account", *TRAILS)
-
-
-@pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    if not (ROOT / "src/rakiza/console/static/index.html").exists():
-        pytest.skip("the interface is not built: make ui")
-    child = Child(MOCK, str(ROOT / "ui/dev"), "0")
-    yield child.wait_for("the mock serves").partition("serves ")[2].strip()
-    child.close()
-
-
-def enter(page: Page, address: str) -> None:
-    page.goto(f"{address}sign-in#token=demo")
-    page.wait_for_url("**/console/")
-    settle(page)
-
-
-def said(page: Page) -> str:
-    """Return what the page says, without the marks that isolate names from the direction of their sentence."""
-    return page.locator("main").inner_text().replace("\u2068", "").replace("\u2069", "")
-
-
-def serious(faults: list[str]) -> list[str]:
-    """Return the faults without the browser's own lines on the cache and the backups, which come later, and on a host without a page."""
-    return [fault for fault in faults if "Failed to load resource" not in fault]
 
 
 @pytest.mark.parametrize(("lang", "theme", "width"), LOOKS)
@@ -191,25 +148,6 @@ def test_pages_do_not_jump_while_they_load(address: str, browser: Browser) -> No
             settle(page)
             assert page.evaluate("window.shift") < 0.02, f"{path} {width}"
         context.close()
-
-
-def until(page: Page, expression: str) -> None:
-    """Wait until the expression holds; the page's CSP refuses what Playwright itself would wait with."""
-    for _ in range(100):
-        if page.evaluate(expression):
-            return
-        page.wait_for_timeout(50)
-    raise AssertionError(expression)
-
-
-def reader(page: Page) -> None:
-    """Take the permission to change anything from whoever signs in on this page."""
-
-    def weaker(route: Route) -> None:
-        answer = route.fetch()
-        route.fulfill(response=answer, json={**answer.json(), "permissions": ["ops.read"]})
-
-    page.route("**/users/me", weaker)
 
 
 def test_traces_are_found_by_the_address_and_by_the_keyboard(address: str, browser: Browser) -> None:

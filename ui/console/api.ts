@@ -57,3 +57,35 @@ export interface ErrorQuery {
 export const errors = (values: ErrorQuery, signal?: AbortSignal): Promise<shape.ErrorPage> => get('/errors', { ...values }, signal);
 export const error = (id: string, signal?: AbortSignal): Promise<shape.ErrorDetail> => get(`/errors/${of(id)}`, {}, signal);
 export const setErrorState = (id: string | number, state: 'resolved' | 'ignored' | 'open'): Promise<shape.ErrorGroup> => request('POST', `${API}/errors/${of(id)}/state`, { state });
+
+const cursored = <T>(items: T[], next: string | number | null): shape.Cursored<T> => ({ items, next_cursor: next === null ? null : String(next) });
+
+export async function events(values: shape.EventQuery, before: string | null, signal?: AbortSignal): Promise<shape.Cursored<shape.EventRow>> {
+  const page = await get<{ events: shape.EventRow[]; next_before: number | null }>('/events', { ...values, before, limit: 50 }, signal);
+  return cursored(page.events, page.next_before);
+}
+
+export async function streams(values: { aggregate_type?: string; q?: string }, after: string | null, signal?: AbortSignal): Promise<shape.StreamPage> {
+  const page = await get<{ streams: shape.StreamRow[]; next_after: string | null; types: string[] }>('/events/streams', { ...values, after, limit: 50 }, signal);
+  return { ...cursored(page.streams, page.next_after), types: page.types };
+}
+
+export const event = (position: string, signal?: AbortSignal): Promise<shape.EventDetail> => get(`/events/${of(position)}`, {}, signal);
+export const eventStats = (signal?: AbortSignal): Promise<shape.EventStats> => get('/events/stats', {}, signal);
+
+const projection = (name: string): string => `/events/projections/${of(name)}`;
+export const projections = (signal?: AbortSignal): Promise<shape.Projections> => get('/events/projections', {}, signal);
+export const rebuild = (name: string): Promise<unknown> => request('POST', `${API}${projection(name)}/rebuild`);
+export const deadLetters = (name: string, signal?: AbortSignal): Promise<{ dead_letters: shape.DeadLetter[] }> => get(`${projection(name)}/dead-letters`, {}, signal);
+export const retryLetters = (name: string, positions: number[] | null): Promise<{ retried: number; resolved: number }> => request('POST', `${API}${projection(name)}/dead-letters/retry`, { positions });
+
+export async function audit(values: shape.AuditQuery, before: string | null, signal?: AbortSignal): Promise<shape.AuditPage> {
+  const page = await get<{ records: shape.AuditRecord[]; next_before: number | null; sealed: number; head: number }>('/audit', { ...values, before, limit: 50 }, signal);
+  return { ...cursored(page.records, page.next_before), sealed: page.sealed, head: page.head };
+}
+
+export const seal = (signal?: AbortSignal): Promise<shape.Seal> => get('/audit/seal', {}, signal);
+export const verification = (signal?: AbortSignal): Promise<shape.Verification> => get('/audit/verify', {}, signal);
+export const verify = (): Promise<shape.Verification> => request('POST', `${API}/audit/verify`);
+export const proof = (position: number, signal?: AbortSignal): Promise<shape.Proof> => get(`/audit/proof/${position}`, {}, signal);
+export const auditExport = (values: { since?: string; until?: string }): string => `${API}/audit/export${query(values)}`;

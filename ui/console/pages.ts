@@ -9,6 +9,10 @@ export const pages = {
   logs: () => import('./pages/Logs.svelte'),
   errors: () => import('./pages/Errors.svelte'),
   error: () => import('./pages/ErrorDetail.svelte'),
+  events: () => import('./pages/Events.svelte'),
+  event: () => import('./pages/EventDetail.svelte'),
+  projections: () => import('./pages/Projections.svelte'),
+  audit: () => import('./pages/Audit.svelte'),
   account: () => import('../lib/components/Account.svelte'),
   signIn: () => import('../lib/components/SignIn.svelte'),
   palette: () => import('../lib/components/Palette.svelte'),
@@ -16,8 +20,9 @@ export const pages = {
 
 export type PageName = Exclude<keyof typeof pages, 'palette'>;
 
-const LISTS: Record<string, PageName> = { '': 'overview', health: 'health', requests: 'requests', traces: 'traces', logs: 'logs', errors: 'errors', account: 'account', 'sign-in': 'signIn' };
-const DETAILS: Record<string, PageName> = { traces: 'trace', errors: 'error' };
+const NAMED: PageName[] = ['health', 'requests', 'traces', 'logs', 'errors', 'events', 'projections', 'audit', 'account'];
+const LISTS: Record<string, PageName> = { '': 'overview', 'sign-in': 'signIn', ...Object.fromEntries(NAMED.map((name) => [name, name])) };
+const DETAILS: Record<string, PageName> = { traces: 'trace', errors: 'error', events: 'event' };
 
 /** The page that a path shows, with the id in it where it has one. */
 export function route(path: string): { page: PageName | null; id: string } {

@@ -12,3 +12,5 @@ export function to(page: string, query: Record<string, string | null | undefined
 export const traceAt = (id: string): string => to(`traces/${encodeURIComponent(id)}`);
 export const errorAt = (id: string | number): string => to(`errors/${encodeURIComponent(id)}`);
 export const logsOf = (query: { request_id?: string | null; trace_id?: string | null; logger?: string | null; level?: string | null }): string => to('logs', query);
+export const eventAt = (position: string | number): string => to(`events/${position}`);
+export const streamAt = (aggregate_type: string, aggregate_id: string): string => to('events', { tab: 'stream', aggregate_type, aggregate_id });

@@ -330,6 +330,149 @@ export interface ErrorDetail extends ErrorGroup {
   hourly: number[];
 }
 
+// -- events
+
+export interface EventRow {
+  position: number;
+  event_id: string;
+  event_type: string;
+  schema_version: number;
+  aggregate_type: string;
+  aggregate_id: string;
+  version: number;
+  user_id: string | null;
+  correlation_id: string | null;
+  causation_id: string | null;
+  tags: string[];
+  recorded_at: string;
+}
+
+export interface EventDetail extends EventRow {
+  payload: unknown;
+  metadata: unknown;
+  personal: { subject: string; erased: boolean; fields: Record<string, unknown> } | null;
+  /** The event before in the same stream. */
+  previous: (EventRow & { payload: unknown }) | null;
+  next_position: number | null;
+  previous_position: number | null;
+  sealed: boolean;
+}
+
+export type EventQuery = Partial<Record<'type' | 'aggregate_type' | 'aggregate_id' | 'correlation_id' | 'tag' | 'user' | 'since' | 'until', string>>;
+
+export interface StreamRow {
+  aggregate_type: string;
+  aggregate_id: string;
+  version: number;
+  last_type: string;
+  last_position: number;
+  last_at: string;
+}
+
+export interface StreamPage extends Cursored<StreamRow> {
+  types: string[];
+}
+
+export interface EventStats {
+  head: number;
+  waiting: number;
+  capacity: number;
+  conflicts: number;
+  sealed: number;
+  types: string[];
+}
+
+export type ProjectionStatus = 'live' | 'rebuilding' | 'stopped' | 'failing';
+
+export interface Projection {
+  name: string;
+  kind: 'projection' | 'consumer';
+  generation: number;
+  position: number;
+  lag: number;
+  status: ProjectionStatus;
+  owner: string | null;
+  seen_at: string | null;
+  error: string | null;
+  dead_letters: number;
+  rebuild: { generation: number; position: number } | null;
+}
+
+export interface Projections {
+  head: number;
+  projections: Projection[];
+}
+
+export interface DeadLetter {
+  position: number;
+  event_id: string;
+  event_type: string;
+  error: string;
+  attempts: number;
+  failed_at: string;
+}
+
+// -- audit
+
+export interface AuditRecord {
+  position: number;
+  timestamp: string;
+  event_type: string;
+  user_id: string | null;
+  action: string;
+  resource: string;
+  details: Record<string, unknown>;
+  ip_address: string | null;
+  request_id: string | null;
+  trace_id: string | null;
+  sealed: boolean;
+}
+
+export interface AuditPage extends Cursored<AuditRecord> {
+  sealed: number;
+  head: number;
+}
+
+export type AuditQuery = Partial<Record<'q' | 'user' | 'action' | 'resource' | 'event_type' | 'since' | 'until', string>>;
+
+export interface Seal {
+  head: number;
+  size: number;
+  /** In hexadecimal digits, like every hash here. */
+  root: string;
+  note: string;
+  sealed_at: string | null;
+  key_name: string;
+  public_key: string;
+  anchors: { name: string; size: number; anchored_at: string; receipt: string | null }[];
+  trouble: string | null;
+}
+
+export interface Verification {
+  state: 'idle' | 'running' | 'done';
+  checked: number;
+  total: number;
+  started_at: string | null;
+  finished_at: string | null;
+  result: {
+    ok: boolean;
+    size: number;
+    root: string;
+    events: number;
+    seals: number;
+    findings: { code: string; position: number | null; message_en: string; message_ar: string }[];
+  } | null;
+}
+
+export interface Proof {
+  position: number;
+  size: number;
+  leaf: string;
+  proof: string[];
+  root: string;
+  note: string;
+}
+
 // -- rooms that come later
 
 export interface CacheStats {

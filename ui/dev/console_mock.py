@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
+import events_mock
 import mock as erp  # noqa: UP026 - the stand-in beside this file
 
 erp.STATIC = Path(__file__).parents[2] / "src/rakiza/console/static"
@@ -173,6 +174,8 @@ def error_detail(at):
 
 def api(method, path, query, body, _raw):
     parts, now = [unquote(part) for part in path.removeprefix("/api/").split("/")], clock()
+    if parts[0] in ("events", "audit") and (answer := events_mock.api(method, parts, query, body)):
+        return answer
     match (method, parts):
         case ("GET", ["users", "me"]) | ("PATCH", ["users", "me"]):
             erp.ME.update(body)

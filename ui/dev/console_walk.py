@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import console_mock
@@ -11,7 +10,11 @@ from playwright.sync_api import sync_playwright
 
 PORT = 8174
 BASE = f"http://127.0.0.1:{PORT}"
-PAGES = {"overview": "", "health": "health", "requests": "requests", "slow": "requests?tab=statements", "traces": "traces", "trace": f"traces/{console_mock.ident(3)}", "trace_deep": f"traces/{console_mock.ident(1)}", "trace_many": f"traces/{console_mock.ident(2)}", "logs": "logs", "logs_request": f"logs?request_id={console_mock.ident(52)}", "logs_audit": "logs?file=audit", "logs_nowhere": "logs?q=nowhere", "errors": "errors", "errors_all": "errors?state=all", "errors_none": "errors?q=zzz", "error": "errors/1", "error_long": "errors/2", "account": "account", "not_found": "nowhere"}
+EVENTS = console_mock.events_mock.EVENTS
+FIRST = {event["aggregate_type"]: event["position"] for event in reversed(EVENTS)}
+LAST_OF = {event["aggregate_type"]: event["position"] for event in EVENTS}
+ERASED = max(event["position"] for event in EVENTS if event["personal"] and event["personal"]["erased"])
+PAGES = {"overview": "", "health": "health", "requests": "requests", "slow": "requests?tab=statements", "traces": "traces", "trace": f"traces/{console_mock.ident(3)}", "trace_deep": f"traces/{console_mock.ident(1)}", "trace_many": f"traces/{console_mock.ident(2)}", "logs": "logs", "logs_request": f"logs?request_id={console_mock.ident(52)}", "logs_audit": "logs?file=audit", "logs_nowhere": "logs?q=nowhere", "errors": "errors", "errors_all": "errors?state=all", "errors_none": "errors?q=zzz", "error": "errors/1", "error_long": "errors/2", "events": "events", "events_none": "events?tag=zzz", "streams": "events?tab=streams", "stream": "events?tab=stream&aggregate_type=BoqItem&aggregate_id=TOWER-07/59", "event": "events/2300", "event_compared": f"events/{LAST_OF['Rate']}", "event_first": f"events/{FIRST['Project']}", "event_erased": f"events/{ERASED}", "event_new": "events/2400", "event_gone": "events/999999", "projections": "projections", "audit": "audit", "audit_none": "audit?q=zzz", "account": "account", "not_found": "nowhere"}
 DOWN = '{"status": 503, "title": "Service unavailable", "code": "unavailable", "request_id": "0198c0de-77aa-7000"}'
 
 
@@ -38,6 +41,50 @@ def states(page, tag, folder):
     page.unroute_all()
 
 
+ALTERED = {"state": "done", "checked": 2400, "total": 2400, "started_at": "2026-11-27T09:00:00Z", "finished_at": "2026-11-27T09:00:04Z", "result": {"ok": False, "size": 2388, "root": "ab" * 32, "events": 2400, "seals": 61, "findings": [
+    {"code": "leaf", "position": 1204, "message_en": "The payload is not the one that was sealed: unit_price was changed after 2026-11-20", "message_ar": "المحتوى غير الذي خُتم: تغيّر سعر الوحدة بعد ختمه"},
+    {"code": "gap", "position": None, "message_en": "Positions 2101 to 2103 are missing", "message_ar": "المواضع من 2101 إلى 2103 مفقودة"}]}}
+
+
+def event_states(page, tag, folder):
+    """Look at what the pages of events become when one works with them."""
+    page.goto(f"{BASE}/console/audit")
+    walk.settle(page)
+    page.locator("main .verify .btn").click()
+    page.wait_for_timeout(700)
+    walk.look(page, f"audit_running_{tag}", folder)
+    page.locator("main .verdict").wait_for()
+    page.locator("main [data-row]").nth(20).click()
+    walk.look(page, f"audit_intact_{tag}", folder)
+    page.locator("main .under .btn.ghost:not(.icon)").last.click()
+    page.locator("dialog .notice").wait_for()
+    walk.look(page, f"audit_proof_{tag}", folder)
+    page.route("**/audit/verify", lambda route: route.fulfill(json=ALTERED))
+    page.goto(f"{BASE}/console/audit")
+    walk.settle(page)
+    walk.look(page, f"audit_altered_{tag}", folder)
+    page.unroute_all()
+    page.goto(f"{BASE}/console/projections")
+    walk.settle(page)
+    page.locator("main .letters:visible").first.click()
+    page.locator("main .do .btn:visible, main .narrow .btn:not(.letters):visible").nth(1).click()
+    walk.look(page, f"projections_ask_{tag}", folder)
+    page.locator("dialog .danger").click()
+    page.wait_for_timeout(900)
+    walk.look(page, f"projections_rebuild_{tag}", folder)
+    page.route("**/events/projections", lambda route: route.fulfill(json={"head": 2400, "projections": []}))
+    page.goto(f"{BASE}/console/projections")
+    walk.settle(page)
+    walk.look(page, f"projections_none_{tag}", folder)
+    page.unroute_all()
+    page.route("**/_rakiza/api/**", lambda route: route.continue_() if "users/me" in route.request.url else route.fulfill(status=503, body=DOWN, content_type="application/problem+json"))
+    for name in ("events", "projections", "audit"):
+        page.goto(f"{BASE}/console/{name}")
+        walk.settle(page)
+        walk.look(page, f"{name}_broken_{tag}", folder)
+    page.unroute_all()
+
+
 def visit(browser, lang, theme, width, folder, only):
     size = {"width": width, "height": 900 if width > 700 else 844}
     context = browser.new_context(viewport=size, locale="ar" if lang == "ar" else "en-GB", has_touch=width < 700)
@@ -53,7 +100,7 @@ def visit(browser, lang, theme, width, folder, only):
     page.goto(f"{BASE}/console/sign-in#token=demo")
     page.wait_for_url("**/console/")
     for name, path in PAGES.items():
-        if only and name != only:
+        if only and not name.startswith(only):
             continue
         page.goto(f"{BASE}/console/{path}")
         walk.settle(page)
@@ -62,6 +109,8 @@ def visit(browser, lang, theme, width, folder, only):
         page.set_viewport_size({"width": width, "height": min(4000, page.evaluate("document.documentElement.scrollHeight"))})
         walk.look(page, f"{name}_{tag}", folder)
         page.set_viewport_size(size)
+    if only in ("", "events_states"):
+        event_states(page, tag, folder)
     if only in ("", "states"):
         states(page, tag, folder)
     context.close()
@@ -72,9 +121,9 @@ def main():
     chosen, only = [*sys.argv[2:], "", ""][:2]
     if folder:
         folder.mkdir(parents=True, exist_ok=True)
-    server = subprocess.Popen([sys.executable, str(walk.HERE / "console_mock.py"), str(PORT)])
+    server = subprocess.Popen([sys.executable, str(walk.HERE / "console_mock.py"), str(PORT)], stdout=subprocess.PIPE)
     try:
-        time.sleep(0.8)
+        server.stdout.readline()  # it says so when it serves
         with sync_playwright() as play:
             browser = play.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
             for lang, theme, width in [(lang, theme, width) for lang in ("ar", "en") for theme in ("light", "dark") for width in (1440, 390)]:

@@ -56,12 +56,29 @@ def settle(item):
     return item
 
 
+def history(project, item):
+    """Return who changed an item, from what, when: two imports and some edits made up from its id, then the edits of this run."""
+    rng, value = random.Random(item["id"]), {"quantity": "100", "unit_price": "125.00", "progress": "0", "description": item["description"][:60], "unit": item["unit"]}
+    moment = lambda days: time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time_ns() / 1e9 - days * 86400))  # noqa: E731
+    entries = [{"version": 1, "at": moment(200), "by": "سارة القحطاني", "action": "imported", "source": "مقايسة الأعمال المدنية.xlsx", "changes": [{"field": field, "from": None, "to": was} for field, was in value.items()]}]
+    for at in range(rng.randint(1, 9)):
+        field = rng.choice(["unit_price", "unit_price", "quantity", "progress"])
+        new = cents(rng.randint(500, 90000) / 100) if field != "progress" else str(rng.choice([25, 50, 80, 100]))
+        imported = at == 2
+        changes = [{"field": field, "from": value[field], "to": new}] + ([{"field": "description", "from": value["description"], "to": item["description"]}] if imported else [])
+        entries.append({"version": at + 2, "at": moment(150 / (at + 1)), "by": rng.choice(["عبدالله السبيعي", "Mohammed Al-Harbi", "سارة القحطاني"]), "action": "imported" if imported else "changed", "source": "BOQ rev B - final (2).xlsx" if imported else None, "changes": changes})
+        value[field] = new
+    for entry in project.edits.get(item["id"], []):
+        entries.append({"version": len(entries) + 1, **entry})
+    return {"item": {key: item[key] for key in ("id", "code", "description")}, "entries": entries[::-1]}
+
+
 class Project:
     def __init__(self, code, name, name_en, client, items=(), start=None, finish=None):
         self.data = {"code": code, "name": name, "name_en": name_en, "client": client, "start_date": start, "finish_date": finish, "currency": "SAR", "vat_rate": "15.00",
                      "version": 1, "role": "manager", "permissions": ["boq.read", "boq.import", "boq.edit", "progress.enter", "project.edit", "boq.prices", "boq.export"],
                      "created_at": "2026-11-01T08:00:00+03:00", "updated_at": "2026-11-20T08:00:00+03:00"}
-        self.items, self.last = list(items), None
+        self.items, self.last, self.edits = list(items), None, {}
 
     def summary(self):
         groups = {}
@@ -172,10 +189,13 @@ def api(method, path, query, body, raw):
         case ("POST", ["boq", "import"]):
             time.sleep(0.4)
             return report(re.search(rb'filename="([^"]*)"', raw).group(1).decode(), project, query.get("dry_run") != "false")
+        case ("GET", ["boq", "items", number, "history"]):
+            return 200, history(project, project.items[int(number) - 1])
         case ("PATCH", ["boq", "items", number]):
             item = project.items[int(number) - 1]
             if body.pop("version") != item["version"]:
                 return problem(409, "conflict", "Changed meanwhile", "تغيّر", current=copy.copy(item))
+            project.edits.setdefault(item["id"], []).append({"at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "by": ME["name"], "action": "changed", "source": None, "changes": [{"field": field, "from": item[field], "to": new} for field, new in body.items()]})
             item.update(body, version=item["version"] + 1)
             settle(item)
             project.__dict__.pop("cached", None)
@@ -239,4 +259,6 @@ class Server(ThreadingHTTPServer):
 
 
 if __name__ == "__main__":
-    Server(("127.0.0.1", int(sys.argv[1]) if len(sys.argv) > 1 else 8100), Handler).serve_forever()
+    server = Server(("127.0.0.1", int(sys.argv[1]) if len(sys.argv) > 1 else 8100), Handler)
+    print(f"the mock serves http://127.0.0.1:{server.server_port}/", flush=True)
+    server.serve_forever()

@@ -109,7 +109,18 @@ def states(page: Page, tag: str, width: int, folder: Path | None) -> None:
         page.locator("[role=grid] .open").nth(3).tap()
         settle(page)
         look(page, f"item_{tag}", folder)
+        page.locator("dialog footer .ghost").tap()
+        page.wait_for_selector("dialog ol")
+        settle(page)
+        look(page, f"history_{tag}", folder)
     else:
+        page.locator("[role=grid]").focus()
+        for key in "jjjjh":
+            page.keyboard.press(key)
+        page.wait_for_selector("dialog ol")
+        settle(page)
+        look(page, f"history_{tag}", folder)
+        page.keyboard.press("Escape")
         page.locator("[role=gridcell].editable").nth(5).dblclick()
         page.keyboard.type("12,5")
         page.keyboard.press("Enter")

@@ -1,5 +1,5 @@
 import { request, upload } from '../lib/api';
-import type { Editable, Item, Page, Project, ProjectInput, Report, Summary } from './types';
+import type { Editable, History, Item, Page, Project, ProjectInput, Report, Summary } from './types';
 
 const project = (code: string): string => `/api/projects/${encodeURIComponent(code)}`;
 
@@ -30,6 +30,8 @@ export function items(code: string, query: ItemQuery, offset: number, limit: num
 export function updateItem(code: string, id: number, version: number, change: Partial<Record<Editable, string>>): Promise<Item> {
   return request('PATCH', `${project(code)}/boq/items/${id}`, { version, ...change });
 }
+
+export const history = (code: string, id: number, signal?: AbortSignal): Promise<History> => request('GET', `${project(code)}/boq/items/${id}/history`, undefined, signal);
 
 export function importBoq(code: string, file: File, dryRun: boolean, onProgress: (share: number) => void, signal: AbortSignal): Promise<Report> {
   return upload(`${project(code)}/boq/import?dry_run=${dryRun}`, file, onProgress, signal);

@@ -93,6 +93,19 @@ export interface Report {
 
 export type Editable = 'quantity' | 'unit_price' | 'progress';
 
+export interface HistoryChange {
+  field: string;
+  /** Null before the item was there, and for prices that this person may not see. */
+  from: string | null;
+  to: string | null;
+}
+
+export interface History {
+  item: { id: number; code: string; description: string };
+  /** The newest first. */
+  entries: { version: number; at: string; by: string; action: 'changed' | 'imported'; source: string | null; changes: HistoryChange[] }[];
+}
+
 export interface ProjectInput {
   code?: string;
   name: string;

@@ -15,6 +15,7 @@
     platform.shutdown()
 """
 
+from ._history import HistoryEntry, ItemHistory, Timeline
 from ._importer import Importer, Report
 from ._model import Bill, BillItem, BillSection
 from ._numbers import PRICE_SCALE, QUANTITY_SCALE, canonical_unit, scaled
@@ -28,13 +29,16 @@ __all__ = [
     "BillItem",
     "BillSection",
     "Bills",
+    "HistoryEntry",
     "Importer",
     "Item",
     "ItemChange",
+    "ItemHistory",
     "ItemPage",
     "ItemQuery",
     "Report",
     "Summary",
+    "Timeline",
     "bill_sums",
     "canonical_unit",
     "scaled",

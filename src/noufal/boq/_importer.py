@@ -2,12 +2,15 @@
 
 import threading
 from collections.abc import Mapping
+from datetime import datetime
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
 import msgspec
 from sqlalchemy import func, insert, select
 
+from noufal._history import Fact
 from noufal.money import basis_points_text, money_text
 from noufal.projects import DEFAULT_VAT_BP, Access, NewProject
 from rakiza._kernel import Principal
@@ -17,7 +20,7 @@ from rakiza.store import Transaction
 from ._bill import read_bill
 from ._findings import Finding, UnreadableWorkbook, message
 from ._model import Bill, ColumnUse
-from ._revision import Changes, Ledger
+from ._revision import Changes, Ledger, facts
 from .service import Bills, recount
 from .tables import bill_import, section
 
@@ -100,22 +103,12 @@ class Importer:
             changes = revision.counts()
             if revision.empty() and self._same_file(tx, access, bill):
                 return msgspec.structs.replace(_report(bill, changes), unchanged=True)
-            self._ledger.write(tx, access, bill, revision, now=now, progress=progress or {})
+            import_id = _write_import(tx, caller, access, bill, now)
+            self._ledger.write(tx, access, bill, revision, now=now, import_id=import_id, progress=progress or {})
             recount(tx, project_id=access.project_id)
-            tx.execute(
-                insert(bill_import).values(
-                    tenant_id=access.tenant,
-                    project_id=access.project_id,
-                    file_name=bill.file_name,
-                    sha256=bill.sha256,
-                    items=len(bill.items),
-                    net=bill.net,
-                    imported_at=now,
-                    imported_by=caller.name,
-                )
-            )
+            bills.history.record(tx, caller, access.code, chain([_imported(bill, changes)], facts(bill, revision)))
             details = {"file": bill.file_name, "sha256": bill.sha256, "items": len(bill.items), **msgspec.structs.asdict(changes)}
-            tx.after_commit(lambda: bills.audit.record("sensitive_update", "IMPORT", f"project:{access.code}/boq", details))
+            bills.audit.record("sensitive_update", "IMPORT", f"project:{access.code}/boq", details, tx=tx)
         return msgspec.structs.replace(_report(bill, changes), written=True)
 
     def _access(self, caller: Principal, code: str, *, or_none: bool) -> Access | None:
@@ -147,6 +140,19 @@ class Importer:
     def _same_file(self, tx: Transaction, access: Access, bill: Bill) -> bool:
         last = self._bills.last_import(tx, access)
         return last is not None and last[3] == bill.sha256
+
+
+def _write_import(tx: Transaction, caller: Principal, access: Access, bill: Bill, now: datetime) -> int:
+    row = {"file_name": bill.file_name, "sha256": bill.sha256, "items": len(bill.items), "net": bill.net, "imported_at": now}
+    who = {"imported_by": caller.name, "user_id": caller.id}
+    made = insert(bill_import).values(tenant_id=access.tenant, project_id=access.project_id, **row, **who).returning(bill_import.c.id)
+    return int(tx.execute(made).scalar_one())
+
+
+def _imported(bill: Bill, changes: Changes) -> Fact:
+    totals = {"net_total": money_text(bill.net), "vat_total": money_text(bill.vat), "gross_total": money_text(bill.gross)}
+    counts = {"items": len(bill.items), "sections": len(bill.sections), **msgspec.structs.asdict(changes)}
+    return Fact("boq.imported", {"file": bill.file_name, "sha256": bill.sha256, **counts, **totals, "vat_rate": basis_points_text(bill.vat_rate)})
 
 
 def refuse_lost_prices(tx: Transaction, access: Access, bill: Bill) -> None:

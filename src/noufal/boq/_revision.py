@@ -1,13 +1,15 @@
 """Compare a bill that was read with the bill a project has, and write the difference."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple, TypeVar, cast
 
 import msgspec
 from sqlalchemy import bindparam, delete, insert, select, update
 
-from noufal.money import earned_amount
+from noufal._history import Changes as Told
+from noufal._history import Fact
+from noufal.money import earned_amount, quantity_text, rate_text, share_text
 from noufal.projects import Access
 from rakiza.store import Compiled, Store, Transaction
 
@@ -36,7 +38,10 @@ _NEW = (
     "search",
     "version",
     "updated_at",
+    "import_id",
 )
+_CONTENT = ("description", "note", "unit", "unit_code", "quantity", "unit_price", "rate_only")
+_TEXTS: dict[str, Callable[[int], str]] = {"quantity": quantity_text, "unit_price": rate_text, "rate_only": lambda yes: "true" if yes else "false"}
 _CHANGED = ("section_id", "position", "description", "note", "unit", "unit_code", "quantity", "unit_price", "amount", "earned", "rate_only", "search")
 
 
@@ -52,6 +57,7 @@ class Changes(msgspec.Struct):
 class _Old(NamedTuple):
     """Hold a line as the project has it."""
 
+    code: str
     id: int
     section_id: int
     position: int
@@ -67,8 +73,10 @@ class Revision(msgspec.Struct):
     added: list[tuple[int, BillItem]]
     changed: list[tuple[int, BillItem, _Old]]
     moved: list[tuple[int, int]]
-    removed: list[int]
+    removed: list[_Old]
     unchanged: int
+    titles: dict[int, str]
+    """What the sections the project has are called, by their rows."""
 
     def counts(self) -> Changes:
         """Return how many lines are new, different, gone and the same."""
@@ -85,7 +93,7 @@ class Ledger:
     def __init__(self, store: Store) -> None:
         self._dialect = store.dialect
         mine = (item.c.tenant_id == bindparam("tenant"), item.c.project_id == bindparam("project"))
-        content = (item.c.description, item.c.note, item.c.unit, item.c.unit_code, item.c.quantity, item.c.unit_price, item.c.rate_only)
+        content = (item.c[name] for name in _CONTENT)
         key = (item.c.code, item.c.id, item.c.section_id, item.c.position, item.c.progress)
         self._lines = store.compile(select(*key, *content).where(*mine))
         self._insert = store.compile(insert(item), *_NEW)
@@ -95,12 +103,12 @@ class Ledger:
 
     def compare(self, tx: Transaction, access: Access, bill: Bill) -> Revision:
         """Return what differs between the project's bill and the one that was read, matched by code."""
-        sections, unused = _match_sections(tx, access, bill)
+        sections, unused, titles = _match_sections(tx, access, bill)
         had = {
-            cast("str", row[0]): _Old(row[1], row[2], row[3], row[4], row[5:])
+            cast("str", row[0]): _Old(row[0], row[1], row[2], row[3], row[4], row[5:])
             for row in tx.rows(self._lines, tenant=access.tenant, project=access.project_id)
         }
-        revision = Revision(sections, unused, [], [], [], [], 0)
+        revision = Revision(sections, unused, [], [], [], [], 0, titles)
         for number, line in enumerate(bill.items, 1):
             old = had.pop(line.code, None)
             if old is None:
@@ -111,19 +119,21 @@ class Ledger:
                 revision.unchanged += 1
                 if old.position != number:
                     revision.moved.append((number, old.id))
-        revision.removed = [old.id for old in had.values()]
+        revision.removed = list(had.values())
         return revision
 
-    def write(self, tx: Transaction, access: Access, bill: Bill, revision: Revision, *, now: datetime, progress: Mapping[str, int]) -> None:
+    def write(
+        self, tx: Transaction, access: Access, bill: Bill, revision: Revision, *, now: datetime, import_id: int, progress: Mapping[str, int]
+    ) -> None:
         """Write the difference; a line that stays keeps its progress, a new one starts with what `progress` (by code, millionths) says."""
         sections = _write_sections(tx, access, bill, revision.sections)
-        for part in _chunks(revision.removed):
+        for part in _chunks([old.id for old in revision.removed]):
             tx.execute(delete(item).where(item.c.id.in_(part)))
         self._run(tx, self._move, ({"position": number, "row": row} for number, row in revision.moved))
         self._run(tx, self._change, (_changed_row(number, line, old, sections, now) for number, line, old in revision.changed))
         shares = (progress.get(line.code, 0) for _, line in revision.added)
         new = (
-            _new_row(access, number, line, sections[line.section], now=now, share=share)
+            (*_new_row(access, number, line, sections[line.section], share=share), now, import_id)
             for (number, line), share in zip(revision.added, shares, strict=True)
         )
         self._insert_all(tx, new)
@@ -147,6 +157,35 @@ class Ledger:
             cursor.close()
 
 
+def facts(bill: Bill, revision: Revision) -> Iterator[Fact]:
+    """Yield what the import of a bill did to each line the project had; lines that are new are told by the import itself."""
+    shared = {"via": "import", "file": bill.file_name}
+    for _, line, old in revision.changed:
+        yield Fact("boq.item_changed", {"code": line.code, **shared, "changes": _changes(bill, revision, line, old)}, old.id)
+    for old in revision.removed:
+        yield Fact("boq.item_removed", {"code": old.code, **shared, **_last_state(revision, old)}, old.id)
+
+
+def _changes(bill: Bill, revision: Revision, line: BillItem, old: _Old) -> Told:
+    changes = {
+        name: {"from": _text(name, before), "to": _text(name, after)}
+        for name, before, after in zip(_CONTENT, old.content, _content(line), strict=True)
+        if before != after
+    }
+    if old.section_id != revision.sections[line.section]:
+        changes["section"] = {"from": revision.titles[old.section_id], "to": bill.sections[line.section].title}
+    return changes
+
+
+def _last_state(revision: Revision, old: _Old) -> dict[str, str | None]:
+    content = {name: _text(name, value) for name, value in zip(_CONTENT, old.content, strict=True)}
+    return {"section": revision.titles[old.section_id], **content, "progress": share_text(old.progress)}
+
+
+def _text(name: str, value: object) -> str | None:
+    return _TEXTS[name](cast("int", value)) if name in _TEXTS else cast("str | None", value)
+
+
 def _content(line: BillItem) -> tuple[object, ...]:
     return (line.description, line.note, line.unit, line.unit_code, line.quantity, line.unit_price, line.rate_only)
 
@@ -162,7 +201,7 @@ def _changed_row(number: int, line: BillItem, old: _Old, sections: Sequence[int]
     return {**dict(zip(_CHANGED, values, strict=True)), "updated_at": now, "row": old.id}
 
 
-def _new_row(access: Access, number: int, line: BillItem, section_id: int, *, now: datetime, share: int) -> tuple[object, ...]:
+def _new_row(access: Access, number: int, line: BillItem, section_id: int, *, share: int) -> tuple[object, ...]:
     return (
         access.tenant,
         access.project_id,
@@ -181,18 +220,19 @@ def _new_row(access: Access, number: int, line: BillItem, section_id: int, *, no
         line.rate_only,
         _search(line),
         1,
-        now,
     )
 
 
-def _match_sections(tx: Transaction, access: Access, bill: Bill) -> tuple[list[int | None], list[int]]:
-    """Return the row of each section of the bill whose title the project has, and the rows no longer used."""
+def _match_sections(tx: Transaction, access: Access, bill: Bill) -> tuple[list[int | None], list[int], dict[int, str]]:
+    """Return the row of each section of the bill whose title the project has, the rows no longer used, and the title of every row."""
     mine = (section.c.tenant_id == access.tenant, section.c.project_id == access.project_id)
     had: dict[str, list[int]] = {}
+    titles: dict[int, str] = {}
     for row in tx.execute(select(section.c.id, section.c.title).where(*mine).order_by(section.c.position.desc())):
         had.setdefault(row.title, []).append(row.id)
+        titles[row.id] = row.title
     found = [known.pop() if (known := had.get(line.title)) else None for line in bill.sections]
-    return found, [identity for left in had.values() for identity in left]
+    return found, [identity for left in had.values() for identity in left], titles
 
 
 def _write_sections(tx: Transaction, access: Access, bill: Bill, known: Sequence[int | None]) -> list[int]:

@@ -14,6 +14,8 @@ from noufal._http import PROBLEMS, caller, read_form
 from rakiza._kernel import WorkerPool
 from rakiza.errors import ValidationError
 
+from ._history import DEFAULT_PAGE, ItemHistory, Timeline
+from ._history import MAX_PAGE as MAX_ENTRIES
 from ._importer import Importer, Report
 from ._workbook_out import XLSX, export_bill
 from .service import BIGGEST_KEY, MAX_PAGE, Bills, Item, ItemChange, ItemPage, ItemQuery, Summary
@@ -24,10 +26,12 @@ PageSize = Annotated[int, QueryParameter(ge=1, le=MAX_PAGE)]
 Offset = Annotated[int, QueryParameter(ge=0, le=10_000_000)]
 Key = Annotated[int | None, QueryParameter(ge=0, le=BIGGEST_KEY)]
 Text = Annotated[str | None, QueryParameter(max_length=200)]
+Entries = Annotated[int, QueryParameter(ge=1, le=MAX_ENTRIES, description="How many entries at most")]
+Before = Annotated[int | None, QueryParameter(ge=1, le=2**31 - 1, description="Only versions below: the `next_before` of the page before")]
 Form = MultipartBody[dict[str, object]]
 
 
-def handlers(bills: Bills, importer: Importer, pool: WorkerPool, max_import_bytes: int) -> list[HTTPRouteHandler]:
+def handlers(bills: Bills, importer: Importer, timeline: Timeline, pool: WorkerPool, max_import_bytes: int) -> list[HTTPRouteHandler]:
     """Return the route handlers of bills."""
 
     @get("/api/projects/{code:str}/boq/items", opt={"permission": "boq.read"}, summary="A page of items", responses=PROBLEMS)
@@ -46,11 +50,21 @@ def handlers(bills: Bills, importer: Importer, pool: WorkerPool, max_import_byte
     async def change_item(code: FromPath[str], item_id: FromPath[int], data: JSONBody[ItemChange]) -> Item:
         return await pool.run(bills.edit, caller(), code, item_id, data)
 
+    @get(
+        "/api/projects/{code:str}/boq/items/{item_id:int}/history",
+        opt={"permission": "boq.read"},
+        summary="Who changed one item, when, from what to what",
+        description=HISTORY,
+        responses=PROBLEMS,
+    )
+    async def item_history(code: FromPath[str], item_id: FromPath[int], limit: Entries = DEFAULT_PAGE, before: Before = None) -> ItemHistory:
+        return await pool.run(timeline.of, caller(), code, item_id, limit, before)
+
     @get("/api/projects/{code:str}/boq/summary", opt={"permission": "boq.read"}, summary="Sums of the bill", responses=PROBLEMS)
     async def summary(code: FromPath[str]) -> Summary:
         return await pool.run(bills.summary, caller(), code)
 
-    return [list_items, change_item, summary, *_file_handlers(bills, importer, pool, max_import_bytes)]
+    return [list_items, change_item, item_history, summary, *_file_handlers(bills, importer, pool, max_import_bytes)]
 
 
 def _file_handlers(bills: Bills, importer: Importer, pool: WorkerPool, max_import_bytes: int) -> list[HTTPRouteHandler]:
@@ -92,6 +106,10 @@ def _file_handlers(bills: Bills, importer: Importer, pool: WorkerPool, max_impor
     return [import_bill, export]
 
 
+HISTORY = (
+    "The changes of one line, the newest first, each with both values as text; an entry that came with an import names its file. "
+    "The last entry (version 0) is the import that brought the line. Without `boq.prices` prices are null."
+)
 MISSING_FILE = {"field": "file", "message_en": "a workbook (.xlsx, .xls or .csv) is missing", "message_ar": "ملف المقايسة غير موجود"}
 
 

@@ -7,6 +7,7 @@ import msgspec
 from sqlalchemy import Select, and_, bindparam, func, select, update
 from sqlalchemy.sql import ColumnElement
 
+from noufal._history import Fact, difference
 from noufal.money import (
     MAX_AMOUNT,
     MAX_QUANTITY,
@@ -155,6 +156,7 @@ class Bills:
 
     def __init__(self, store: Store, clock: Clock, audit: Audit, projects: Projects) -> None:
         self.store, self.clock, self.audit, self.projects = store, clock, audit, projects
+        self.history = projects.history
         self._pages: dict[tuple[str, bool, bool, bool], Compiled] = {}
         mine = (section.c.tenant_id == bindparam("tenant"), section.c.project_id == bindparam("project"))
         self._sections = store.compile(
@@ -233,8 +235,12 @@ class Bills:
             fresh = self._line(tx, access, item_id)
             recount(tx, fresh[4])
             shown = show_item(fresh, prices=access.may("boq.prices"))
-            details = {"item": fresh[2], **{name: [_before(before, name), value] for name, value in given.items()}}
-            tx.after_commit(lambda: self.audit.record("sensitive_update", "UPDATE", f"project:{code}/boq", details))
+            was = _told(before)
+            if changes := difference(was, _told(fresh)):
+                fact = Fact("boq.item_changed", {"code": fresh[2], "via": "edit", "changes": changes}, item_id)
+                self.history.record(tx, caller, access.code, [fact])
+            details = {"item": fresh[2], **{name: [was[name], value] for name, value in given.items()}}
+            self.audit.record("sensitive_update", "UPDATE", f"project:{code}/boq", details, tx=tx)
         return shown
 
     def last_import(self, tx: Transaction, access: Access) -> tuple[str, datetime, str, str] | None:
@@ -256,7 +262,7 @@ class Bills:
         mine = and_(item.c.tenant_id == access.tenant, item.c.project_id == access.project_id)
         row = tx.execute(select(*_COLUMNS).where(item.c.id == item_id, mine)).first() if item_id <= BIGGEST_KEY else None
         if row is None:
-            raise NotFoundError(f"no item {item_id} in this bill", message_ar="البند غير موجود في هذه المقايسة")
+            raise no_such_item(item_id)
         return cast("Row", tuple(row))
 
     def _page(self, sort: str, in_section: bool, with_text: bool, prices: bool) -> tuple[Compiled, bool]:
@@ -364,5 +370,11 @@ def _changed(before: Row, given: dict[str, str]) -> dict[str, object]:
     return {**values, "amount": amount, "earned": earned_amount(amount, progress)}
 
 
-def _before(row: Row, name: str) -> str:
-    return {"quantity": quantity_text(row[7]), "unit_price": rate_text(row[8]), "progress": share_text(row[10])}[name]
+def _told(row: Row) -> dict[str, str]:
+    """Return what an edit may change as the texts its history keeps."""
+    return {"quantity": quantity_text(row[7]), "unit_price": rate_text(row[8]), "progress": share_text(row[10])}
+
+
+def no_such_item(item_id: int) -> NotFoundError:
+    """Return the refusal of an item that this bill has not."""
+    return NotFoundError(f"no item {item_id} in this bill", message_ar="البند غير موجود في هذه المقايسة")

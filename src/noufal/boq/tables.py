@@ -20,6 +20,22 @@ section = Table(
     Index(None, "tenant_id", "project_id", "position"),
 )
 
+bill_import = Table(
+    "noufal_boq_import",
+    metadata,
+    Column("id", BigKey, primary_key=True),
+    Column("tenant_id", Text, nullable=False, server_default="default"),
+    Column("project_id", BigKey, nullable=False),
+    Column("file_name", Text, nullable=False),
+    Column("sha256", Text, nullable=False),
+    Column("items", Integer, nullable=False),
+    Column("net", BigInteger, nullable=False),
+    Column("imported_at", UtcDateTime, nullable=False),
+    Column("imported_by", Text, nullable=False),
+    Column("user_id", Text),
+    Index(None, "tenant_id", "project_id", "id"),
+)
+
 item = Table(
     "noufal_boq_item",
     metadata,
@@ -42,24 +58,11 @@ item = Table(
     Column("search", Text, nullable=False),
     Column("version", Integer, nullable=False, server_default="1"),
     Column("updated_at", UtcDateTime, nullable=False),
+    Column("import_id", BigKey),
     UniqueConstraint("tenant_id", "project_id", "code"),
     Index(None, "tenant_id", "project_id", "position"),
     Index(None, "section_id", "amount", "earned"),
-)
-
-bill_import = Table(
-    "noufal_boq_import",
-    metadata,
-    Column("id", BigKey, primary_key=True),
-    Column("tenant_id", Text, nullable=False, server_default="default"),
-    Column("project_id", BigKey, nullable=False),
-    Column("file_name", Text, nullable=False),
-    Column("sha256", Text, nullable=False),
-    Column("items", Integer, nullable=False),
-    Column("net", BigInteger, nullable=False),
-    Column("imported_at", UtcDateTime, nullable=False),
-    Column("imported_by", Text, nullable=False),
-    Index(None, "tenant_id", "project_id", "id"),
+    sqlite_autoincrement=True,  # the id of a line that is gone must never name another: its history and late edits would
 )
 
 

@@ -3,6 +3,7 @@
 import msgspec
 from sqlalchemy import ColumnElement, delete, insert, select, update
 
+from noufal._history import Fact
 from noufal.membership import ROLES
 from noufal.membership.tables import member
 from noufal.money import refused
@@ -42,7 +43,7 @@ class Members:
 
     def __init__(self, store: Store, clock: Clock, audit: Audit, projects: Projects, security: Security) -> None:
         self._store, self._clock, self._audit = store, clock, audit
-        self._projects, self._security = projects, security
+        self._history, self._projects, self._security = projects.history, projects, security
 
     def list(self, caller: Principal, code: str) -> MemberList:
         """Return the members of a project; raise NotFoundError or ForbiddenError."""
@@ -61,10 +62,15 @@ class Members:
                 raise refused("role", f"{change.role!r} is not one of {', '.join(ROLES)}", "دور غير معروف")
             user = self._user(change.email)
             self._projects.lock(tx, access)
-            done = tx.execute(update(member).where(*_one(access, user)).values(role=change.role))
-            if done.rowcount == 0:
+            before = tx.scalar(select(member.c.role).where(*_one(access, user)))
+            if before is not None:
+                tx.execute(update(member).where(*_one(access, user)).values(role=change.role))
+            else:
                 own = {"tenant_id": access.tenant, "project_id": access.project_id, "user_id": user.key}
                 tx.execute(insert(member).values(**own, role=change.role, created_at=self._clock.now()))
+            if before != change.role:
+                fact = Fact("project.member_set", {"user": user.id, "role": change.role, "before": before})
+                self._history.record(tx, caller, access.code, [fact])
             self._record(tx, "UPDATE", access, user, change.role)
         return _shown(user, change.role)
 
@@ -73,8 +79,10 @@ class Members:
         with self._store.begin() as tx:
             access = self._projects.access(tx, caller, code, "members.manage")
             user = next((user for user in self._security.list_users() if user.id == user_id), None)
-            if user is None or tx.execute(delete(member).where(*_one(access, user))).rowcount == 0:
+            role = tx.scalar(delete(member).where(*_one(access, user)).returning(member.c.role)) if user else None
+            if user is None or role is None:
                 raise NotFoundError("no such member of this project", message_ar="هذا المستخدم ليس من أعضاء المشروع")
+            self._history.record(tx, caller, access.code, [Fact("project.member_removed", {"user": user.id, "role": role})])
             self._record(tx, "DELETE", access, user, None)
 
     def _user(self, email: str) -> User:
@@ -87,7 +95,7 @@ class Members:
 
     def _record(self, tx: Transaction, action: str, access: Access, user: User, role: str | None) -> None:
         details = {"member": user.email, "role": role}
-        tx.after_commit(lambda: self._audit.record("privilege_permissions_changed", action, f"project:{access.code}/members", details))
+        self._audit.record("privilege_permissions_changed", action, f"project:{access.code}/members", details, tx=tx)
 
 
 def _one(access: Access, user: User) -> tuple[ColumnElement[bool], ...]:

@@ -1,7 +1,7 @@
 """Projects: list, create, change; and the one gate every project-bound action goes through."""
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import Annotated, cast
 
@@ -9,6 +9,7 @@ import msgspec
 from sqlalchemy import ColumnElement, Select, and_, bindparam, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
+from noufal._history import Fact, History, difference
 from noufal.membership import ALL_PROJECTS, ROLES, role_in_project
 from noufal.membership.tables import member
 from noufal.money import basis_points_text, money_text, parse_scaled, ratio_text, refused
@@ -24,6 +25,7 @@ DEFAULT_VAT_BP = 1_500
 VAT_MAX_BP = 10_000
 TEXTS = {"name": 300, "name_en": 300, "client": 300}
 REQUIRED = frozenset({"name"})
+_PLAIN = ("name", "name_en", "client", "start_date", "finish_date", "currency")
 _SHOWN = ("code", "name", "name_en", "client", "start_date", "finish_date", "currency", "vat_rate_bp", "version", "created_at", "updated_at")
 
 
@@ -102,9 +104,10 @@ class Access(msgspec.Struct, frozen=True):
 class Projects:
     """Keep the projects of all tenants; a caller sees only those where they are a member."""
 
-    def __init__(self, store: Store, clock: Clock, audit: Audit, sums: Select[tuple[int, int, int, int]]) -> None:
+    def __init__(self, store: Store, clock: Clock, audit: Audit, history: History, sums: Select[tuple[int, int, int, int]]) -> None:
         """Keep what is needed; `sums` gives project, items, amount and earned of each project's bill."""
         self._store, self._clock, self._audit, self._sums = store, clock, audit, sums
+        self.history = history
         self._one = store.compile(self._statement(project.c.code == bindparam("code")))
         self._gate = store.compile(
             select(project.c.id, member.c.role, project.c.vat_rate_bp, project.c.currency, project.c.name, project.c.name_en)
@@ -166,11 +169,14 @@ class Projects:
                 identity = tx.execute(insert(project).values(row).returning(project.c.id)).scalar_one()
             except IntegrityError:
                 raise ConflictError(f"there is a project {new.code!r} already", code="code_taken", message_ar="رمز المشروع مستخدم") from None
+            facts = [Fact("project.created", {"code": new.code, **_told(values)})]
             if caller.user_key:
+                facts.append(Fact("project.member_set", {"user": caller.id, "role": "manager", "before": None}))
                 own = {"tenant_id": caller.tenant, "project_id": identity, "user_id": caller.user_key, "role": "manager", "created_at": now}
                 tx.execute(insert(member).values(own))
             shown = self._show(tx, caller, new.code)
-            tx.after_commit(lambda: self._audit.record("sensitive_create", "CREATE", f"project:{new.code}", {"name": new.name}))
+            self.history.record(tx, caller, new.code, facts)
+            self._audit.record("sensitive_create", "CREATE", f"project:{new.code}", {"name": new.name}, tx=tx)
         return shown
 
     def change(self, caller: Principal, code: str, change: ProjectChange) -> Project:
@@ -190,8 +196,10 @@ class Projects:
             shown = self._show(tx, caller, code)
             if done.rowcount == 0:
                 raise ConflictError("the project was changed meanwhile", extra={"current": shown})
-            difference = {key: [str(before[key]), str(value)] for key, value in values.items() if before[key] != value}
-            tx.after_commit(lambda: self._audit.record("sensitive_update", "UPDATE", f"project:{code}", difference))
+            if changes := difference(_told({**before}), _told(values)):
+                self.history.record(tx, caller, code, [Fact("project.updated", {"changes": changes})])
+            details = {key: [str(before[key]), str(value)] for key, value in values.items() if before[key] != value}
+            self._audit.record("sensitive_update", "UPDATE", f"project:{code}", details, tx=tx)
         return shown
 
     @staticmethod
@@ -220,6 +228,12 @@ class Projects:
     def _show_all(self, tx: Transaction, caller: Principal, codes: Sequence[str]) -> list[Project]:
         rows = tx.execute(self._statement(project.c.code.in_(codes)), {"tenant": caller.tenant, "user": caller.user_key})
         return [_shown(tuple(row), caller) for row in rows]
+
+
+def _told(values: Mapping[str, object]) -> dict[str, str | None]:
+    """Return the fields of a project as the texts its history keeps."""
+    told = {name: None if values[name] is None else str(values[name]) for name in _PLAIN if name in values}
+    return told | ({"vat_rate": basis_points_text(cast("int", values["vat_rate_bp"]))} if "vat_rate_bp" in values else {})
 
 
 def _clean(field: str, text: str, longest: int) -> str | None:

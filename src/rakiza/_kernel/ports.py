@@ -1,6 +1,6 @@
 """What one room may ask of another without importing it. The hub hands the real ones in; null objects stand in for absent rooms."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import msgspec
@@ -51,12 +51,33 @@ class Authenticator(Protocol):
         ...
 
 
+class UnitOfWork(Protocol):
+    """Take what is to be done once a transaction has committed."""
+
+    def after_commit(self, work: Callable[[], object]) -> None:
+        """Call `work` after the commit."""
+        ...
+
+
 class Audit(Protocol):
     """Record that somebody did something."""
 
-    def record(self, event_type: str, action: str, resource: str, details: Mapping[str, object] | None = None, user_id: str | None = None) -> None:
-        """Write one audit record; the request context gives what is not said."""
+    def record(
+        self,
+        event_type: str,
+        action: str,
+        resource: str,
+        details: Mapping[str, object] | None = None,
+        user_id: str | None = None,
+        *,
+        tx: UnitOfWork | None = None,
+    ) -> None:
+        """Write one audit record, with `tx` only if that transaction commits; the request context gives what is not said."""
         ...
+
+
+AuditSink = Callable[[Mapping[str, object], UnitOfWork | None], None]
+"""Take one audit record, its keys those of the audit file, and the transaction it belongs to."""
 
 
 class NoAuthenticator:
@@ -74,7 +95,16 @@ class NoAuthenticator:
 class NoAudit:
     """Keep no record."""
 
-    def record(self, event_type: str, action: str, resource: str, details: Mapping[str, object] | None = None, user_id: str | None = None) -> None:
+    def record(
+        self,
+        event_type: str,
+        action: str,
+        resource: str,
+        details: Mapping[str, object] | None = None,
+        user_id: str | None = None,
+        *,
+        tx: UnitOfWork | None = None,
+    ) -> None:
         """Do nothing."""
 
 

@@ -19,6 +19,7 @@ from ._aggregates import Aggregate, Repository, applies, handles
 from ._consumers import Consumer
 from ._core import Appended, Condition, Event, Listed, Query
 from ._projections import InMemoryProjection, Projection, fold
+from ._trail import AuditQuery, AuditRecord, AuditTrail
 from ._types import EVENT_TYPES, EventTypes, event_type, upcaster
 from .errors import (
     AppendConditionError,
@@ -34,8 +35,8 @@ from .service import MIGRATIONS, EventStore, caused_by, create_event_store
 from .settings import EventSettings
 
 __all__ = [
-    "EVENT_TYPES", "MIGRATIONS", "Aggregate", "AppendConditionError", "Appended", "Condition", "Consumer", "Event", "EventError", "EventIdTakenError",
-    "EventSettings", "EventStore", "EventTypes", "EventsBusyError", "EventsUnavailableError", "InMemoryProjection", "Listed", "Projection",
-    "Query", "RebuildRunningError", "Repository", "VersionConflictError", "applies", "caused_by", "create_event_store", "event_type", "fold",
-    "handles", "part", "upcaster",
+    "EVENT_TYPES", "MIGRATIONS", "Aggregate", "AppendConditionError", "Appended", "AuditQuery", "AuditRecord", "AuditTrail", "Condition",
+    "Consumer", "Event", "EventError", "EventIdTakenError", "EventSettings", "EventStore", "EventTypes", "EventsBusyError",
+    "EventsUnavailableError", "InMemoryProjection", "Listed", "Projection", "Query", "RebuildRunningError", "Repository",
+    "VersionConflictError", "applies", "caused_by", "create_event_store", "event_type", "fold", "handles", "part", "upcaster",
 ]

@@ -28,9 +28,10 @@ def leaf_data(row: RawEvent) -> bytes:
 
 
 def _nets(texts: Sequence[str | None]) -> bytes:
-    return "".join([
-        "-," if text is None else f"{len(text)}:{text}," if text.isascii() else f"{len(text.encode())}:{text}," for text in texts
-    ]).encode()  # fmt: skip
+    data = "".join(["-," if text is None else f"{len(text)}:{text}," for text in texts])
+    if not data.isascii():  # letters are not bytes
+        data = "".join(["-," if text is None else f"{len(text.encode())}:{text}," for text in texts])
+    return data.encode()
 
 
 def _digest(text: str) -> bytes:

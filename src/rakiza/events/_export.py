@@ -48,7 +48,7 @@ def export(log: Log, signer: Signer, folder: Path, since: datetime | None = None
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()):
         raise SealError(f"{folder} is not empty", hint="name a new folder")
-    with log.reading() as driver, open_text(folder / "events.jsonl") as events, open_text(folder / "hashes.txt") as hashes:
+    with log.store.raw_connection() as driver, open_text(folder / "events.jsonl") as events, open_text(folder / "hashes.txt") as hashes:
         last = log.last_seal(driver)
         counts = {events: 0, hashes: 0}
         for row, hashed in sealed_events(log, driver, last.size if last else 0):

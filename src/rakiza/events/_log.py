@@ -2,7 +2,6 @@
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from rakiza.store import Store
@@ -40,17 +39,18 @@ class Log:
     def _columns(self, names: tuple[str, ...]) -> str:
         return ", ".join(_AS_STORED.get(name, name) if self.postgresql else name for name in names)
 
-    @contextmanager
-    def reading(self) -> Iterator[Any]:
-        """Lend a connection outside of pool and transactions that shows even invalid text."""
-        with self.store.raw_connection() as driver:
-            if isinstance(driver, sqlite3.Connection):
-                driver.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
-            yield driver
-
     def rows(self, driver: Any, sql: str, *values: object) -> list[tuple[Any, ...]]:
-        """Return the rows of a query whose places are marked by `?`."""
-        found: list[tuple[Any, ...]] = self.run(driver, sql, *values).fetchall()
+        """Return the rows of a query whose places are marked by `?`; text that is no UTF-8 comes with surrogates, which no writer stores."""
+        try:
+            found: list[tuple[Any, ...]] = self.run(driver, sql, *values).fetchall()
+        except sqlite3.OperationalError as error:
+            if "decode" not in str(error):
+                raise
+            driver.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
+            try:
+                found = self.run(driver, sql, *values).fetchall()
+            finally:
+                driver.text_factory = str
         return found
 
     def run(self, driver: Any, sql: str, *values: object) -> Any:

@@ -18,7 +18,7 @@ from .tables import EVENT, HEAD, TAG
 MAX_PAGE = 5_000
 ALL_TENANTS = "*"
 _AS_TEXT = {"payload", "metadata", "event_id"}
-_COLUMNS = tuple(sql_cast(column, Text).label(column.name) if column.name in _AS_TEXT else column for column in EVENT.c)
+COLUMNS = tuple(sql_cast(column, Text).label(column.name) if column.name in _AS_TEXT else column for column in EVENT.c)
 
 
 class Filter(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,7 +79,7 @@ class Reader:
         self._head = store.compile(select(HEAD.c.position).where(HEAD.c.shard == 0))
         mine = (EVENT.c.tenant_id == bindparam("tenant"), EVENT.c.aggregate_type == bindparam("kind"), EVENT.c.aggregate_id == bindparam("id"))
         within = (EVENT.c.version > bindparam("after"), EVENT.c.version <= bindparam("upto"))
-        self._stream = store.compile(select(*_COLUMNS).where(*mine, *within).order_by(EVENT.c.version).limit(bindparam("size")))
+        self._stream = store.compile(select(*COLUMNS).where(*mine, *within).order_by(EVENT.c.version).limit(bindparam("size")))
 
     def head(self, tx: Transaction) -> int:
         """Return the position of the last event, 0 when there is none."""
@@ -111,7 +111,7 @@ class Reader:
         if statement is None:
             within = (EVENT.c.position > bindparam("after"), EVENT.c.position <= bindparam("upto"), *chosen.conditions())
             order = EVENT.c.position.desc() if backwards else EVENT.c.position
-            statement = self._statements[key] = select(*_COLUMNS).where(*within).order_by(order).limit(bindparam("size"))
+            statement = self._statements[key] = select(*COLUMNS).where(*within).order_by(order).limit(bindparam("size"))
         return self._store.compile(statement)
 
     def pages(self, chosen: Filter = EVERYTHING, after: int = 0, size: int = MAX_PAGE) -> Iterator[Sequence[Event]]:

@@ -1,5 +1,7 @@
 """What can go wrong with events, in words that say what, where and how to mend it."""
 
+from collections.abc import Sequence
+
 from rakiza.errors import AppError, ConflictError, ServiceUnavailableError, ValidationError
 
 
@@ -61,6 +63,11 @@ class EventsUnavailableError(ServiceUnavailableError):
     code = "events_unavailable"
     text_ar = "انقطع الاتصال بقاعدة البيانات أثناء التسجيل؛ أعد المحاولة بالمعرف نفسه"
 
+    def __init__(self, detail: str, event_ids: Sequence[str] = ()) -> None:
+        shown = ", ".join(event_ids[:3]) + ("…" if len(event_ids) > 3 else "")
+        super().__init__(f"{detail}; the outcome is unknown", hint=f"repeat the append with the same event_id ({shown})")
+        self.event_ids = tuple(event_ids)
+
 
 class SealError(ServiceUnavailableError):
     """Say that the audit trail cannot be sealed, proven or exported as it stands (503)."""
@@ -92,8 +99,8 @@ class SealedDataError(AppError):
     code = "events_sealed_data"
     text_ar = "تعذر فتح البيانات الشخصية: المفتاح مختلف أو البيانات معدلة"
 
-    def __init__(self, detail: str = "the key does not fit, or the sealed bytes were changed") -> None:
-        super().__init__(detail, hint="restore the key (KEK) that this database's subjects were sealed with")
+    def __init__(self, detail: str = "the key does not fit, or the sealed bytes were changed", *, hint: str | None = None) -> None:
+        super().__init__(detail, hint=hint or "restore the key (KEK) that this database's subjects were sealed with")
 
 
 class SubjectErasedError(ConflictError):

@@ -1,13 +1,96 @@
 """The event store as a part."""
 
-from rakiza._kernel import Context, Part
-from rakiza.store import Store
+import logging
+from collections.abc import Callable
+from pathlib import Path
 
+from rakiza._kernel import Check, CheckResult, Context, Part
+from rakiza.logs import Logs
+from rakiza.store import Store, StoreError
+from rakiza.telemetry import Telemetry
+
+from ._anchors import Anchor, FileAnchor, ObjectAnchor
+from ._notes import Signer
+from ._personal import PersonalData
+from ._sealer import Sealer
+from ._trail import AuditTrail
+from .commands import commands
+from .errors import MissingExtraError
+from .http import routes
 from .service import MIGRATIONS, EventStore
 from .settings import EventSettings
 
+QUEUE_FULL = 0.8
+log = logging.getLogger("rakiza.events")
+
 
 def part(settings: EventSettings, ctx: Context) -> Part:
-    """Build the event store on the platform's database."""
+    """Build the event store on the platform's database, take in every audit record, and seal behind the writers."""
     events = EventStore(ctx.need("store", Store), settings, clock=ctx.clock, supervisor=ctx.supervisor, pool=ctx.pool)
-    return Part(name="events", service=events, needs=("store",), migrations=MIGRATIONS, stop=events.close)
+    logs = ctx.need("logs", Logs) if ctx.has("logs") else None
+    trail = AuditTrail(events, port=logs)
+    if logs is not None:
+        logs.audit_sinks.append(trail.take)
+    else:
+        ctx.ports.audit = trail
+    if settings.seal:
+        ctx.supervisor.every("events-seal", settings.seal_seconds, trail.seal)
+    if ctx.has("telemetry"):
+        _watch(ctx.need("telemetry", Telemetry), events)
+    events.trail = trail
+    return Part(
+        name="events",
+        service=events,
+        needs=("store",),
+        migrations=MIGRATIONS,
+        checks=(Check(name="events", fn=lambda: _look(events, trail), required=False, component_type="datastore"),),
+        routes=routes(events, trail, ctx.ports),
+        commands=commands(events, trail),
+        start=_start(events, trail, ctx.home, ctx.app_name),
+        stop=events.close,
+    )
+
+
+def _start(events: EventStore, trail: AuditTrail, home: Path, name: str) -> Callable[[], None]:
+    def start() -> None:
+        settings = events.settings
+        try:
+            events.personal = PersonalData(events.store, path=home / "keys" / "personal.key", key=settings.master_key, clock=events.clock)
+            if settings.seal:
+                signer = Signer(name, path=home / "keys" / "seal.key", key=settings.signing_key)
+                trail.open_keys(Sealer(events.store, signer, events.clock, _anchors(settings, home), settings.anchor_seconds))
+        except MissingExtraError as error:
+            log.warning("the audit trail is neither sealed nor are personal fields kept in it: %s; %s", error.detail, error.hint)
+
+    return start
+
+
+def _anchors(settings: EventSettings, home: Path) -> list[Anchor]:
+    anchors: list[Anchor] = [FileAnchor(settings.anchor_file or home / "anchors" / "seals.notes")]
+    if settings.anchor_url:
+        anchors.append(ObjectAnchor(settings.anchor_url))
+    return anchors
+
+
+def _look(events: EventStore, trail: AuditTrail) -> CheckResult:
+    waiting = events.waiting
+    trouble = trail.trouble()
+    if waiting > QUEUE_FULL * events.settings.queue_events:
+        trouble = f"{waiting} events wait to be written: the database is slow or away"
+    return CheckResult("warn" if trouble else "pass", waiting, "events waiting", trouble)
+
+
+def _watch(telemetry: Telemetry, events: EventStore) -> None:
+    metrics = telemetry.metrics
+    metrics.watch("events_head", "Position of the last event, which is how many there are", lambda: _read(events.head))
+    metrics.watch("events_waiting", "Events that wait to be written", lambda: events.waiting)
+    metrics.watch("events_appended", "Events written by this process", lambda: events.appended)
+    metrics.watch("events_conflicts", "Appends refused for another version than expected", lambda: events.conflicts)
+    metrics.watch("events_lag", "Events the slowest projection or consumer has still to see", lambda: _read(events.lag))
+
+
+def _read(count: Callable[[], int]) -> float:
+    try:
+        return count()
+    except StoreError:
+        return float("nan")

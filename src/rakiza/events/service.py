@@ -8,6 +8,7 @@ import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
+from copy import copy
 from typing import TYPE_CHECKING, TypeVar, cast
 
 import msgspec
@@ -22,7 +23,7 @@ from ._core import Append, Appended, Condition, Event, Listed, NewEvent, Origin,
 from ._followers import Followers
 from ._group import GroupCommit
 from ._projections import Projection
-from ._reading import ALL_TENANTS, MAX_PAGE, Filter, Reader
+from ._reading import ALL_TENANTS, EVERYTHING, MAX_PAGE, Filter, Reader
 from ._types import EVENT_TYPES, EventTypes, Payload
 from ._waking import Growth
 from .errors import EventError, EventsUnavailableError, VersionConflictError
@@ -30,6 +31,9 @@ from .settings import EventSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from ._personal import PersonalData
+    from ._trail import AuditTrail
 
 T = TypeVar("T")
 MIGRATIONS = Migrations("rakiza.events.migrations", "rakiza_events")
@@ -61,8 +65,9 @@ class EventStore:
         supervisor: Supervisor | None = None,
         pool: WorkerPool | None = None,
         types: EventTypes = EVENT_TYPES,
+        personal: "PersonalData | None" = None,
     ) -> None:
-        self.store, self.clock, self.types = store, clock, types
+        self.store, self.clock, self.types, self.personal = store, clock, types, personal
         self.settings = settings or EventSettings()
         self.supervisor = supervisor or Supervisor(clock)
         self.pool = pool or WorkerPool()
@@ -70,6 +75,7 @@ class EventStore:
         self.growth = Growth(store, self.supervisor)
         self.followers = Followers(Ledger(store, self.reader, clock, self.settings), self.growth, self.supervisor, caused_by)
         self.appended = self.conflicts = 0
+        self.trail: AuditTrail | None = None
         self._owns_store = False
         self._log = _log_of(store)
         self._group = GroupCommit(self._flush, self.settings)
@@ -82,8 +88,9 @@ class EventStore:
         """Write one event and return where it stands: blocks, or is awaited where an event loop runs.
 
         Keys: `event_type aggregate_type aggregate_id payload metadata`, and if wanted `expected_version` (of the stream before
-        the event; 0 = new), `event_id` (a repeated one with the same content succeeds), `tags schema_version tenant user_id
-        correlation_id causation_id`. With `tx` the event is written at the end of that transaction, or not at all.
+        the event; 0 = new), `event_id` (a repeated one with the same content succeeds), `personal` (fields sealed under the key of
+        `subject`, to be erased one day), `tags schema_version tenant user_id correlation_id causation_id`.
+        With `tx` the event is written at the end of that transaction, or not at all.
         Raises EventError, VersionConflictError, EventIdTakenError, AppendConditionError, EventsBusyError, StoreError.
         """
         return self._submit([event], tx, condition, _one)
@@ -98,39 +105,70 @@ class EventStore:
     def _submit(
         self, given: Sequence[Mapping[str, object]], tx: Transaction | None, condition: Condition | None, convert: Callable[[list[Appended]], T]
     ) -> T:
-        append = Append(tuple(self._new(event) for event in given), condition)
         if tx is not None:
-            return convert(self._append_in(tx, append))
+            return convert(self._append_in(tx, self._made(given, condition, tx)))
         if self.store.in_transaction:
             hint = "hand the transaction over: append(event, tx)"
             raise EventError("a transaction is open here, and an append of its own would wait for it", code="event_in_transaction", hint=hint)
         loop = running_loop()
-        if loop is not None:
-            return cast("T", self._group.submit_from_loop(append, loop, convert))
-        return convert(_outcome(self._group.submit(append)))
+        if loop is None:
+            return convert(_outcome(self._group.submit(self._made(given, condition))))
+        if any(event.get("personal") for event in given):
+            return cast("T", loop.create_task(self._submit_sealed(given, condition, convert)))
+        return cast("T", self._group.submit_from_loop(self._made(given, condition), loop, convert))
+
+    async def _submit_sealed(
+        self, given: Sequence[Mapping[str, object]], condition: Condition | None, convert: Callable[[list[Appended]], T]
+    ) -> object:
+        append = await self.pool.run(self._made, given, condition)  # a subject's key may have to be read or made
+        return await self._group.submit_from_loop(append, asyncio.get_running_loop(), convert)
+
+    def _made(self, given: Sequence[Mapping[str, object]], condition: Condition | None = None, tx: Transaction | None = None) -> Append:
+        return Append(tuple(self._new(event, tx) for event in given), condition)
 
     def blocking_append(self, events: Sequence[Mapping[str, object]], tx: Transaction | None = None) -> list[Appended]:
         """Do what `append_many` does, but block also where an event loop runs: for code that was sent to the pool."""
-        append = Append(tuple(self._new(event) for event in events))
+        append = self._made(events, tx=tx)
         return self._append_in(tx, append) if tx is not None else _outcome(self._group.submit(append))
 
-    def _new(self, given: Mapping[str, object]) -> NewEvent:
+    def _new(self, given: Mapping[str, object], tx: Transaction | None = None) -> NewEvent:
         described = self.types.describe(given.get("payload"))
         if described is not None:
             given = {"event_type": described[0], "schema_version": described[1], **given}
-        return new_event(given, origin(), self.settings.max_event_bytes)
+        event, personal = new_event(given, origin(), self.settings.max_event_bytes), given.get("personal")
+        if personal:
+            event.sealed = self._sealed(event, personal, given.get("subject"), tx)
+        return event
+
+    def _sealed(self, event: NewEvent, fields: object, subject: object, tx: Transaction | None) -> str:
+        if not isinstance(fields, Mapping) or not isinstance(subject, str) or not subject:
+            raise EventError("personal fields must be a mapping, and `subject` must say whose they are", hint='subject="user:<id>", never a name')
+        if self.personal is None:
+            raise EventError("personal fields need the keys of a platform", hint="pass `personal=` to EventStore, or leave the fields out")
+        return self.personal.seal_fields(tx or self.store, event.tenant, subject, event.event_id, fields)
+
+    def personal_fields(self, event: Event) -> dict[str, object]:
+        """Return the personal fields of an event, each none once its subject is erased; blocks."""
+        if event.sealed is None or self.personal is None:
+            return {}
+        return dict(self.personal.open_fields(event.tenant, event.event_id, event.sealed))
 
     def _append_in(self, tx: Transaction, append: Append) -> list[Appended]:
         receipts = [Appended(0, 0, event.event_id) for event in append.events]
+        found: list[Appended] = []
 
         def write() -> None:
             (verdict,) = self._log.write_in(tx, [append], self.clock.now())
-            for receipt, found in zip(receipts, _outcome(verdict), strict=True):
-                receipt.position, receipt.version, receipt.duplicate = found.position, found.version, found.duplicate
+            found.extend(_outcome(verdict))
+
+        def place() -> None:
+            for receipt, one in zip(receipts, found, strict=True):
+                receipt.position, receipt.version, receipt.duplicate = one.position, one.version, one.duplicate
+            self._written(len(receipts))
 
         # Last of all, so that the counter every append waits for is held for the commit only.
         tx.before_commit(write)
-        tx.after_commit(lambda: self._written(len(receipts)))
+        tx.after_commit(place)
         return receipts
 
     def _written(self, events: int) -> None:
@@ -144,34 +182,29 @@ class EventStore:
         self.conflicts += sum(isinstance(verdict, VersionConflictError) for verdict in verdicts)
         return verdicts
 
-    def _write(self, batch: Sequence[Append]) -> list[Verdict]:
+    def _write(self, batch: Sequence[Append], give_up: float | None = None) -> list[Verdict]:
+        give_up = SYSTEM_CLOCK.monotonic() + self.settings.retry_seconds if give_up is None else give_up
         try:
-            return self._write_surely(batch)
-        except (StoreError, EventsUnavailableError) as error:
-            return [error] * len(batch)
+            return self._write_surely(batch, give_up)
+        except StoreError as error:
+            return _one_for_each(error, len(batch))
         except Exception as error:  # noqa: BLE001 - border: the group commit
             if len(batch) > 1:
-                return [verdict for append in batch for verdict in self._write([_repeatable(append)])]
+                return [verdict for append in batch for verdict in self._write([_repeatable(append)], give_up)]
             return [error]
 
-    def _write_surely(self, batch: Sequence[Append]) -> list[Verdict]:
+    def _write_surely(self, batch: Sequence[Append], give_up: float) -> list[Verdict]:
         """Write, and write again with ids looked up first while the outcome of an attempt is unknown."""
-        give_up = SYSTEM_CLOCK.monotonic() + self.settings.retry_seconds
         attempted = batch
         while True:
             try:
                 return self._log.write(attempted, self.clock.now())
             except StoreUnavailableError as error:
-                lost: Exception = error
-            except self.store.driver_error as error:
-                if not self._log.lost(error):
-                    raise
                 lost = error
             attempted = [_repeatable(append) for append in batch]
             self._log.close()
             if SYSTEM_CLOCK.monotonic() > give_up:
-                text = f"the database was lost while {len(batch)} appends were written ({lost})"
-                raise EventsUnavailableError(text, hint="repeat the append with the same event_id") from lost
+                return [EventsUnavailableError(f"the database was lost during an append: {lost}", _ids(append)) for append in batch]
             time.sleep(RETRY_PAUSE_SECONDS)
 
     # -- reading
@@ -193,10 +226,17 @@ class EventStore:
         upto = 2**63 - 1 if before_position is None else before_position - 1
         return self._answer(lambda tx: self.reader.page(tx, chosen, after_position, upto, size, backwards=backwards))
 
-    def blocking_stream(self, aggregate_type: str, aggregate_id: str, after: int = 0, upto: int = 2**31 - 1) -> Listed[Event]:
+    def blocking_stream(
+        self, aggregate_type: str, aggregate_id: str, after: int = 0, upto: int = 2**31 - 1, *, tenant: str | None = None
+    ) -> Listed[Event]:
         """Return the events of a stream with versions above `after` up to `upto`; blocks also where an event loop runs."""
         with self.store.read() as tx:
-            return self.reader.stream(tx, (self.tenant(), aggregate_type, aggregate_id), after, upto)
+            return self.reader.stream(tx, (tenant or self.tenant(), aggregate_type, aggregate_id), after, upto)
+
+    def at(self, position: int) -> Event | None:
+        """Return the event at a position, or none; blocks."""
+        with self.store.read() as tx:
+            return next(iter(self.reader.page(tx, EVERYTHING, position - 1, position, 1)), None)
 
     def decode(self, event: Event) -> msgspec.Struct | Payload:
         """Return the payload in the class registered for its type, lifted to the current schema version; as it is when the type is unknown."""
@@ -227,11 +267,16 @@ class EventStore:
         with self.store.read() as tx:
             return self.reader.head(tx)
 
+    @property
+    def waiting(self) -> int:
+        """Return how many events wait to be written in this process."""
+        return self._group.waiting
+
     def get_stats(self) -> dict[str, int]:
         """Return the head of the log and what this process has done: events appended, conflicts, commits, the largest batch, what waits; blocks."""
         return {
             "head": self.head(),
-            "waiting": self._group.waiting,
+            "waiting": self.waiting,
             "capacity": self.settings.queue_events,
             "appended": self.appended,
             "conflicts": self.conflicts,
@@ -271,6 +316,10 @@ class EventStore:
     def projections(self) -> list[dict[str, object]]:
         """Tell where every projection and consumer of the database stands; blocks, or is awaited where an event loop runs."""
         return both(self.pool, self.followers.states)
+
+    def lag(self) -> int:
+        """Return how many events the slowest projection or consumer of this database has still to see; blocks."""
+        return max((cast("int", state["lag"]) for state in self.followers.states()), default=0)
 
     def dead_letters(self, name: str) -> list[dict[str, object]]:
         """Return the events a projection or consumer set aside; blocks, or is awaited where an event loop runs."""
@@ -364,6 +413,18 @@ def _outcome(verdict: Verdict) -> list[Appended]:
     if isinstance(verdict, Exception):
         raise verdict
     return verdict
+
+
+def _one_for_each(error: StoreError, number: int) -> list[Verdict]:
+    # One instance raised in many threads would carry the stack of all of them.
+    copies: list[Verdict] = [copy(error) for _ in range(number)]
+    for one in copies:
+        one.__cause__ = error.__cause__  # type: ignore[union-attr]
+    return copies
+
+
+def _ids(append: Append) -> list[str]:
+    return [event.event_id for event in append.events]
 
 
 def _repeatable(append: Append) -> Append:

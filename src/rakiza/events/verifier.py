@@ -14,11 +14,12 @@ import hashlib
 import json
 import os
 import sys
+from functools import reduce
+from itertools import accumulate
 from typing import Any, Iterator, Tuple  # noqa: UP035 - Python 3.8
 
 Point = Tuple[int, int, int, int]  # noqa: UP006 - Python 3.8
-P = 2**255 - 19
-ORDER = 2**252 + 27742317777372353535851937790883648493
+P, ORDER = 2**255 - 19, 2**252 + 27742317777372353535851937790883648493
 D = -121665 * pow(121666, -1, P) % P
 ZERO: Point = (0, 1, 1, 0)
 COLUMNS = ["position", "tenant_id", "aggregate_type", "aggregate_id", "version", "event_id", "event_type", "schema_version"]
@@ -34,22 +35,16 @@ def add(a: Point, b: Point) -> Point:
 
 def multiples(point: Point) -> list[list[Point]]:
     """Return 0 to 15 times 16^n times the point, so that a product is 64 additions."""
-    rows = []
+    rows: list[list[Point]] = []
     for _ in range(64):
-        row = [ZERO]
-        for _ in range(15):
-            row.append(add(row[-1], point))
-        rows.append(row)
-        point = add(row[15], point)
+        rows.append(list(accumulate([ZERO, *[point] * 15], add)))
+        point = add(rows[-1][15], point)
     return rows
 
 
 def times(number: int, rows: list[list[Point]]) -> Point:
     """Return the product of a number below 16^64 and a point."""
-    total = ZERO
-    for place, row in enumerate(rows):
-        total = add(total, row[number >> 4 * place & 15])
-    return total
+    return reduce(add, [row[number >> 4 * place & 15] for place, row in enumerate(rows)])
 
 
 def point_of(raw: bytes) -> Point:
@@ -69,7 +64,7 @@ BASE = multiples(point_of((4 * pow(5, -1, P) % P).to_bytes(32, "little")))
 
 
 class Key:
-    """Hold a public key of the text form NAME+ID+KEY."""
+    """Hold a public key; made of its text form NAME+ID+KEY."""
 
     def __init__(self, text: str) -> None:
         self.name, _, rest = text.partition("+")
@@ -89,6 +84,21 @@ class Key:
         return len(signature) == 64 and s < ORDER and (y | (x & 1) << 255).to_bytes(32, "little") == signature[:32]
 
 
+def hash_of(event: dict[str, Any]) -> bytes:
+    """Return the leaf hash over the canonical bytes of an event: netstrings of its columns, long texts by their SHA-256."""
+    data = b"\x00"
+    for name in COLUMNS:
+        raw = b"" if event[name] is None else str(event[name]).encode("utf-8", "surrogateescape")
+        raw = hashlib.sha256(raw).digest() if name in ("payload", "sealed", "metadata") else raw
+        data += b"-," if event[name] is None else b"%d:%b," % (len(raw), raw)
+    return hashlib.sha256(data).digest()
+
+
+def leaf_hash(line: str) -> bytes | None:
+    """Return the hash that a line holds in its one form, or none."""
+    return bytes.fromhex(line[:64]) if line[64:] == "\n" and not set(line[:64]) - set("0123456789abcdef") else None
+
+
 class Verifier:
     """Compare an export with its seals, and its seals with anchors; `findings` counts what is wrong."""
 
@@ -101,16 +111,15 @@ class Verifier:
         self.event = next(self.events, None)
 
     def wrong(self, english: str, arabic: str, *words: object) -> None:
+        """Tell what is wrong in both languages."""
         self.findings += 1
-        sys.stdout.write(f"WRONG: {english}\n  خطأ: {arabic}\n".format(*words))
+        sys.stdout.write(f"WRONG: {english.format(*words)}\n  خطأ: {arabic.format(*words)}\n")
 
     def lines(self, path: str) -> Iterator[tuple[str, str]]:
-        """Yield place and text of each line, byte for byte."""
+        """Yield place and text of each line, its end included."""
         with open(os.path.join(self.folder, path), "rb") as file:
             for number, raw in enumerate(file, 1):
-                if raw[-1:] != b"\n":
-                    self.wrong("{}, line {}: its end is missing", "{}، السطر {}: نهايته مفقودة", path, number)
-                yield f"{path}:{number}", (raw[:-1] if raw[-1:] == b"\n" else raw).decode("utf-8", "surrogateescape")
+                yield f"{path}:{number}", raw.decode("utf-8", "surrogateescape")
 
     def records(self, path: str, fields: list[str], number: str) -> Iterator[dict[str, Any]]:
         """Yield the objects of lines that are byte for byte as they were written."""
@@ -119,7 +128,7 @@ class Verifier:
                 found = dict(json.loads(line))
             except (ValueError, TypeError, RecursionError):
                 found = {}
-            if list(found) == fields and type(found[number]) is int and json.dumps(found, ensure_ascii=False, separators=(",", ":")) == line:
+            if list(found) == fields and type(found[number]) is int and json.dumps(found, ensure_ascii=False, separators=(",", ":")) + "\n" == line:
                 yield {**found, "place": place}
             else:
                 self.wrong("{}: the line was changed and cannot be read", "{}: السطر معدل ولا يمكن قراءته", place)
@@ -144,27 +153,15 @@ class Verifier:
             self.event = next(self.events, None)
         if self.event and self.event["position"] == position:
             event, self.event = self.event, next(self.events, None)
-            leaf = self.leaf_of(event)
+            leaf = hash_of(event)
             if event["leaf"] != leaf.hex():
                 self.wrong("{}: event {} is not what was sealed", "{}: الحدث {} ليس كما خُتم", event["place"], position)
-            return self.unhex(str(event["leaf"])) or leaf
+            return leaf_hash(f"{event['leaf']}\n") or leaf
         place, text = next(self.hashes, ("", ""))
-        if self.unhex(text) is None and (place or not self.findings):
+        listed = leaf_hash(text)
+        if listed is None and (place or not self.findings):
             self.wrong("event {} or its hash {} is missing or changed", "الحدث {} أو بصمته {} مفقود أو معدل", position, place)
-        return self.unhex(text) or bytes(32)
-
-    def leaf_of(self, event: dict[str, Any]) -> bytes:
-        data = b"\x00"
-        for name in COLUMNS:
-            raw = None if event[name] is None else str(event[name]).encode("utf-8", "surrogateescape")
-            if raw is not None and name in ("payload", "sealed", "metadata"):
-                raw = hashlib.sha256(raw).digest()
-            data += b"-," if raw is None else b"%d:%b," % (len(raw), raw)
-        return hashlib.sha256(data).digest()
-
-    @staticmethod
-    def unhex(text: str) -> bytes | None:
-        return bytes.fromhex(text) if len(text) == 64 and not set(text) - set("0123456789abcdef") else None
+        return listed or bytes(32)
 
     def grow(self, size: int) -> bytes:
         """Add leaves up to a size and return the root (RFC 9162, 2.1.1)."""
@@ -226,13 +223,13 @@ class Verifier:
             return
         lines = list(self.lines(path))
         for (place, line), (_, following) in zip(lines, [*lines[1:], ("", "")]):  # noqa: B905 - Python 3.8
-            if line and line != following and following.startswith(line):
+            if line != "\n" and following not in {"", line} and following.startswith(line[:-1]):
                 continue  # cut short by a crash and written whole right after it
             try:
                 note = json.loads(line)
             except (ValueError, RecursionError):
                 note = None
-            yield place, note if isinstance(note, str) and json.dumps(note, ensure_ascii=False) == line else line
+            yield place, note if isinstance(note, str) and json.dumps(note, ensure_ascii=False) + "\n" == line else line
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -253,10 +250,8 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stdout.write(f"UNREADABLE: {error}\n  تعذرت القراءة: {error}\n")
         return 2
     if not verifier.findings:
-        counts = verifier.size, len(verifier.roots) - 1
-        sys.stdout.write("RIGHT: {} events under {} seals are as they were sealed\n  صحيح: {} حدث تحت {} ختم كما خُتمت\n".format(*counts * 2))
-        for key in keys:
-            sys.stdout.write(f"Key / المفتاح: {key.name} {key.raw.hex()} (compare it / قارنه بما لديك)\n")
+        sys.stdout.write(f"RIGHT: {verifier.size} events under {len(verifier.roots) - 1} seals are as they were sealed\n  صحيح: الأحداث كما خُتمت\n")
+        sys.stdout.writelines(f"Key / المفتاح: {key.name} {key.raw.hex()} (compare it / قارنه بما لديك)\n" for key in keys)
     return 1 if verifier.findings else 0
 
 

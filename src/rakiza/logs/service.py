@@ -14,6 +14,7 @@ from typing import TextIO
 
 from rakiza._kernel import SYSTEM_CLOCK, Redactor, RequestContext, current
 from rakiza._kernel.clock import wall_seconds
+from rakiza._kernel.ports import AuditSink, UnitOfWork
 from rakiza._kernel.redaction import text_of
 
 from ._core import AccessLine, ConsoleFormatter, Renderer, Timestamps, context_fields, encoded, encoded_access, with_ids
@@ -42,6 +43,7 @@ class Logs:
         self._timestamps = Timestamps()
         self._writers = {kind: FileWriter(self.path(kind), given.max_bytes, given.backup_count) for kind in KINDS}
         self._access = BufferedWriter(self._writers["requests"], functools.partial(encoded_access, redactor=self.redactor))
+        self.audit_sinks: list[AuditSink] = []
         self._handlers: list[logging.Handler] = []
         self._root_level: int | None = None
         itself = weakref.proxy(self)
@@ -145,8 +147,12 @@ class Logs:
         user_id: int | str | None = None,
         *,
         ip_address: str = "",
+        tx: UnitOfWork | None = None,
     ) -> None:
-        """Write one audit record and force it onto the disk; the request context gives who and from where when not said."""
+        """Write one audit record, force it onto the disk and hand it to the sinks; with `tx`, only if that transaction commits.
+
+        The request context gives who and from where when not said.
+        """
         context = current()
         if user_id is None and context is not None and context.principal is not None:
             user_id = context.principal.id
@@ -159,7 +165,16 @@ class Logs:
             "details": self.redactor.value(details or {}),
             "ip_address": ip_address or (context.client if context else ""),
         }
-        self._writers["audit"].write_durably(encoded(with_ids(line)) + b"\n")
+        with_ids(line)
+        if tx is None:
+            self._write_audit(line)
+        else:
+            tx.after_commit(lambda: self._write_audit(line))
+        for sink in self.audit_sinks:
+            sink(line, tx)
+
+    def _write_audit(self, line: Mapping[str, object]) -> None:
+        self._writers["audit"].write_durably(encoded(line) + b"\n")
 
     # -- for operators
 

@@ -78,7 +78,7 @@ class Security:
         try:
             with self._store.begin() as tx:
                 user = self._users.add(tx, _tenant(), values)
-                tx.after_commit(lambda: self._audit("user_created", "create", user, {"role": role}))
+                self._audit("user_created", "create", user, {"role": role}, tx)
         except IntegrityError:
             raise EmailTakenError(str(values["email"])) from None
         return user
@@ -99,7 +99,7 @@ class Security:
                 self._sessions.end_all(tx, user.key)
             tx.after_commit(lambda: self._memory.forget_user(user.key))
             event = "user_updated" if role is None and disabled is None else "privilege_permissions_changed"
-            tx.after_commit(lambda: self._audit(event, "update", user, {"fields": sorted(values)}))
+            self._audit(event, "update", user, {"fields": sorted(values)}, tx)
         return self._account(user.tenant, user.key).user
 
     def set_password(self, user: User, new: str) -> None:
@@ -166,7 +166,7 @@ class Security:
         """Return the token of a new one-time sign-in link; only its hash is kept."""
         lifetime = self.settings.link_minutes if minutes is None else minutes
         with self._store.begin() as tx:
-            tx.after_commit(lambda: self._audit("authn_token_created", "create", user, {"minutes": lifetime}))
+            self._audit("authn_token_created", "create", user, {"minutes": lifetime}, tx)
             return self._sessions.make_link(tx, user.tenant, user.key, lifetime)
 
     def sign_in_by_link(self, token: str, ip: str = "", device: str = "", *, replaces: str | None = None) -> tuple[str, Principal]:
@@ -195,7 +195,7 @@ class Security:
         """End every session and open link of a user; return how many sessions there were."""
         with self._store.begin() as tx:
             tx.after_commit(lambda: self._memory.forget_user(user.key))
-            tx.after_commit(lambda: self._audit("authn_token_revoked", "revoke", user, {"all": True}))
+            self._audit("authn_token_revoked", "revoke", user, {"all": True}, tx)
             return self._sessions.end_all(tx, user.key)
 
     def change_password(self, token: str, current_password: str | None, new: str, ip: str = "", device: str = "") -> str:
@@ -320,7 +320,7 @@ class Security:
         if replaces is not None and well_formed(replaces):
             self._sessions.end(tx, replaces)
             tx.after_commit(lambda: self._memory.forget(replaces))
-        tx.after_commit(lambda: self._audit("authn_login_success", SIGN_IN, user, {"method": visit.via, "success": True}))
+        self._audit("authn_login_success", SIGN_IN, user, {"method": visit.via, "success": True}, tx)
         return self._sessions.open(tx, user.tenant, user.key, visit)
 
     def _replace_password(self, tx: Transaction, user: User, hashed: str) -> None:
@@ -328,7 +328,7 @@ class Security:
         self._sessions.end_all(tx, user.key)
         tx.after_commit(lambda: self._memory.forget_user(user.key))
         tx.after_commit(lambda: self._throttle.succeeded(_account_key(user.email)))
-        tx.after_commit(lambda: self._audit("authn_password_change", "update", user, {}))
+        self._audit("authn_password_change", "update", user, {}, tx)
 
     def _new_hash(self, password: str, email: str, name: str) -> str:
         problems = password_problems(password, self.settings.password_min_length, (self._product, email.partition("@")[0], email, name))
@@ -362,11 +362,11 @@ class Security:
     def _principal(self, user: User) -> Principal:
         return Principal(user.id, user.name, user.email, user.role, self.roles.permissions(user.role), "user", user.key, user.tenant)
 
-    def _audit(self, event: str, action: str, user: User | None, details: Mapping[str, object]) -> None:
+    def _audit(self, event: str, action: str, user: User | None, details: Mapping[str, object], tx: Transaction | None = None) -> None:
         resource = "authentication" if action == SIGN_IN else f"user:{user.id}" if user else "user:unknown"
         # Within a request the caller is known to the audit port; at sign-in the user acts on his own account.
         acting = user.id if user and action == SIGN_IN else None
-        self._ports.audit.record(event, action, resource, details, user_id=acting)
+        self._ports.audit.record(event, action, resource, details, user_id=acting, tx=tx)
 
     def _audit_seldom(self, event: str, resource: str, client: str, details: Mapping[str, object]) -> None:
         """Record what a caller can repeat at no cost once a minute for each caller."""

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 import pytest
 
 from rakiza._kernel import Ports, WorkerPool
+from rakiza._kernel.ports import UnitOfWork
 from rakiza.security import Security, SecuritySettings
 from rakiza.security.tables import METADATA
 from rakiza.store import Store
@@ -26,8 +27,21 @@ class Trail:
     def __init__(self) -> None:
         self.records: list[Record] = []
 
-    def record(self, event_type: str, action: str, resource: str, details: Mapping[str, object] | None = None, user_id: str | None = None) -> None:
-        self.records.append(Record(event_type, resource, details or {}, user_id))
+    def record(
+        self,
+        event_type: str,
+        action: str,
+        resource: str,
+        details: Mapping[str, object] | None = None,
+        user_id: str | None = None,
+        *,
+        tx: UnitOfWork | None = None,
+    ) -> None:
+        record = Record(event_type, resource, details or {}, user_id)
+        if tx is None:
+            self.records.append(record)
+        else:
+            tx.after_commit(lambda: self.records.append(record))
 
     @property
     def events(self) -> list[str]:

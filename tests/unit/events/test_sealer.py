@@ -95,6 +95,36 @@ def test_of_two_that_seal_at_once_one_wins_and_the_chain_stays_whole(store: Stor
     assert (notes[-1].size, notes[-1].root) == (380, root(380))
 
 
+def test_one_that_looked_too_early_does_not_break_the_chain(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    trails.write(store, 10)
+    early, late = sealer(store), sealer(store)
+    looked, sealed = threading.Event(), threading.Event()
+    look, looks = early.log.last_seal, iter(range(9))
+
+    def slow_look(driver: object) -> object:
+        found = look(driver)
+        if next(looks) == 1:  # the second look is the one in the transaction that writes
+            looked.set()
+            sealed.wait(1)
+        return found
+
+    monkeypatch.setattr(early.log, "last_seal", slow_look)
+
+    def overtake() -> None:
+        assert looked.wait(30)
+        trails.write(store, 5)
+        late.seal()
+        sealed.set()
+
+    thread = threading.Thread(target=overtake)
+    thread.start()
+    early.seal()
+    thread.join()
+    late.seal()
+    notes = [late.signer.open(note) for (note,) in trails.query(store, "select note from rakiza_events_seal order by size")]
+    assert [(note.size, note.previous) for note in notes] == [(10, b""), (15, root(10))]
+
+
 def test_the_work_of_a_round_is_bounded(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_sealer, "PAGES_PER_SEAL", 1)
     trails.write(store, PAGE + 10)
@@ -118,10 +148,14 @@ def test_a_damaged_event_is_not_sealed(store: Store) -> None:
         with pytest.raises(Exception, match=r"invalid input|violates"):
             trails.change(store, "update rakiza_events_event set payload = ? where position = 2", "no json")
         return
-    trails.change(store, "update rakiza_events_event set payload = ? where position = 2", b"\xff")
     one = sealer(store)
-    assert one.seal() is None
-    assert one.trouble == "seal: event 2 is damaged: payload is stored as bytes, not as str"
+    for change, why in [
+        ("payload = cast(payload as blob)", "payload is stored as bytes, not as str"),
+        ("payload = cast(x'22ff22' as text)", "'utf-8' codec can't encode character '\\udcff' in position 1: surrogates not allowed"),
+    ]:
+        trails.change(store, f"update rakiza_events_event set {change} where position = 1")
+        assert one.seal() is None
+        assert one.trouble == f"seal: event 1 is damaged: {why}"
 
 
 def test_a_history_that_no_longer_fits_is_not_sealed_on(store: Store) -> None:

@@ -32,7 +32,8 @@ def store(database_url: str) -> Iterator[Store]:
 @pytest.fixture
 def sealer(store: Store, tmp_path: Path) -> Sealer:
     """Return the sealer of a history of several seals and two anchors."""
-    made = Sealer(store, Signer("audit.example.sa", key=KEY), FrozenClock(), [FileAnchor(tmp_path / "notes"), ObjectAnchor((tmp_path / "b").as_uri())])
+    anchors = [FileAnchor(tmp_path / "notes"), ObjectAnchor((tmp_path / "b").as_uri())]
+    made = Sealer(store, Signer("audit.example.sa", key=KEY), FrozenClock(), anchors)
     for before, size in zip((0, *SIZES), SIZES, strict=False):
         trails.write(store, size - before)
         assert made.seal().size == size
@@ -132,8 +133,8 @@ def test_a_counter_set_back_or_ahead_is_found(store: Store, sealer: Sealer) -> N
 def test_any_changed_column_of_any_seal_is_found(store: Store, sealer: Sealer, size: int) -> None:
     [(root, note, sealed_at)] = trails.query(store, "select root, note, sealed_at from rakiza_events_seal where size = ?", size)
     later = sealed_at.replace("00Z", "01Z") if isinstance(sealed_at, str) else sealed_at + timedelta(microseconds=1)
-    changes = {"root": (root, bytes([root[0] ^ 1]) + root[1:]), "note": (note, note.replace("time 2026", "time 2025")), "sealed_at": (sealed_at, later)}
-    for column, (value, changed) in changes.items():
+    other_root, other_note = bytes([root[0] ^ 1]) + root[1:], note.replace("time 2026", "time 2025")
+    for column, value, changed in [("root", root, other_root), ("note", note, other_note), ("sealed_at", sealed_at, later)]:
         trails.change(store, f"update rakiza_events_seal set {column} = ? where size = ?", changed, size)
         assert found(sealer) == [("seal_signature" if column == "note" else "seal_changed", size)]
         trails.change(store, f"update rakiza_events_seal set {column} = ? where size = ?", value, size)

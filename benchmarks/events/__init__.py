@@ -1,0 +1,1 @@
+"""Measure the event store against the raw drivers and the `eventsourcing` library."""

@@ -1,0 +1,5 @@
+"""Run the benchmark as `python -m benchmarks.events`."""
+
+from benchmarks.events.run import main
+
+raise SystemExit(main())
