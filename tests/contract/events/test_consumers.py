@@ -115,6 +115,18 @@ def test_failures_pause_longer_and_longer_and_then_the_event_is_set_aside(events
     assert events.dead_letters("webhook") == []
 
 
+def test_each_event_that_fails_begins_with_a_short_pause(events: EventStore, receiver: Receiver, clock: FrozenClock) -> None:
+    events.register_consumer(Consumer(name="webhook", handler=receiver))
+    fill(events, 6)
+    for position in range(1, 7):
+        receiver.failing = {position: ValueError("once")}
+        assert events.catch_up() == 7 - position
+        receiver.failing = {}
+        clock.advance(0.26)
+    assert events.catch_up() == 0
+    assert receiver.seen == [1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6]
+
+
 def test_while_the_database_is_away_no_attempt_counts(events: EventStore, receiver: Receiver, clock: FrozenClock) -> None:
     receiver.failing = {1: StoreUnavailableError("انقطع")}
     events.register_consumer(Consumer(name="webhook", handler=receiver, max_attempts=2))
