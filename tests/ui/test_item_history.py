@@ -49,7 +49,7 @@ def test_an_edit_appears_first_with_what_it_changed(erp: str, browser: Browser) 
     assert "1.001" in past(page)
     first = page.locator("dialog ol li").first
     expect(first.locator("strong")).to_have_text("سارة القحطاني")
-    assert [first.locator(".old bdi").inner_text(), first.locator(".new bdi").inner_text()] == [before, "12.50"]
+    assert [first.locator(".was bdi").inner_text(), first.locator(".new bdi").inner_text()] == [before, "12.50"]
     assert page.locator("dialog ol li").last.inner_text().count("مقايسة الأعمال المدنية.xlsx") == 1
     page.locator("dialog select").select_option(label="سعر الوحدة")
     assert set(page.locator("dialog ol dt").all_inner_texts()) == {"سعر الوحدة"}

@@ -20,19 +20,8 @@ export const pages = {
 
 export type PageName = Exclude<keyof typeof pages, 'palette'>;
 
-const LISTS: Record<string, PageName> = {
-  '': 'overview',
-  health: 'health',
-  requests: 'requests',
-  traces: 'traces',
-  logs: 'logs',
-  errors: 'errors',
-  events: 'events',
-  projections: 'projections',
-  audit: 'audit',
-  account: 'account',
-  'sign-in': 'signIn',
-};
+const NAMED: PageName[] = ['health', 'requests', 'traces', 'logs', 'errors', 'events', 'projections', 'audit', 'account'];
+const LISTS: Record<string, PageName> = { '': 'overview', 'sign-in': 'signIn', ...Object.fromEntries(NAMED.map((name) => [name, name])) };
 const DETAILS: Record<string, PageName> = { traces: 'trace', errors: 'error', events: 'event' };
 
 /** The page that a path shows, with the id in it where it has one. */

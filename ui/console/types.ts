@@ -337,7 +337,6 @@ export interface EventRow {
   event_id: string;
   event_type: string;
   schema_version: number;
-  tenant: string;
   aggregate_type: string;
   aggregate_id: string;
   version: number;
@@ -359,16 +358,7 @@ export interface EventDetail extends EventRow {
   sealed: boolean;
 }
 
-export interface EventQuery {
-  type?: string;
-  aggregate_type?: string;
-  aggregate_id?: string;
-  correlation_id?: string;
-  tag?: string;
-  user?: string;
-  since?: string;
-  until?: string;
-}
+export type EventQuery = Partial<Record<'type' | 'aggregate_type' | 'aggregate_id' | 'correlation_id' | 'tag' | 'user' | 'since' | 'until', string>>;
 
 export interface StreamRow {
   aggregate_type: string;
@@ -387,10 +377,7 @@ export interface EventStats {
   head: number;
   waiting: number;
   capacity: number;
-  appended: number;
   conflicts: number;
-  flushes: number;
-  largest_batch: number;
   sealed: number;
   types: string[];
 }
@@ -438,7 +425,6 @@ export interface AuditRecord {
   ip_address: string | null;
   request_id: string | null;
   trace_id: string | null;
-  tenant: string;
   sealed: boolean;
 }
 
@@ -447,15 +433,7 @@ export interface AuditPage extends Cursored<AuditRecord> {
   head: number;
 }
 
-export interface AuditQuery {
-  q?: string;
-  user?: string;
-  action?: string;
-  resource?: string;
-  event_type?: string;
-  since?: string;
-  until?: string;
-}
+export type AuditQuery = Partial<Record<'q' | 'user' | 'action' | 'resource' | 'event_type' | 'since' | 'until', string>>;
 
 export interface Seal {
   head: number;

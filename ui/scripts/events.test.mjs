@@ -1,14 +1,9 @@
 // What is pure in the pages of events and audit.
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { transformWithOxc } from 'vite';
+import { load } from './load.mjs';
 
-async function load(path) {
-  const { code } = await transformWithOxc(readFileSync(new URL(path, new URL('..', import.meta.url)), 'utf8'), path);
-  return import(`data:text/javascript;base64,${Buffer.from(code).toString('base64')}`);
-}
 const { difference, flat, tokens } = await load('console/events/diff.ts');
 const { rootOf, holds } = await load('console/audit/proof.ts');
 const { period } = await load('console/period.ts');

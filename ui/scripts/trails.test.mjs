@@ -1,13 +1,8 @@
 // What is pure in the pages of traces, logs and errors.
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { transformWithOxc } from 'vite';
+import { load } from './load.mjs';
 
-async function load(path) {
-  const { code } = await transformWithOxc(readFileSync(new URL(path, new URL('..', import.meta.url)), 'utf8'), path);
-  return import(`data:text/javascript;base64,${Buffer.from(code).toString('base64')}`);
-}
 const { arrange, ticks, unfolded, MOST_ROWS } = await load('console/traces/waterfall.ts');
 const { begins, cursors, FILES, inFront, mark, merged, sentence } = await load('console/logs/lines.ts');
 const { choices, pieces } = await load('console/errors/stack.ts');

@@ -2,13 +2,9 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { transformWithOxc } from 'vite';
+import { load } from './load.mjs';
 
 const root = new URL('..', import.meta.url);
-async function load(path) {
-  const { code } = await transformWithOxc(readFileSync(new URL(path, root), 'utf8'), path);
-  return import(`data:text/javascript;base64,${Buffer.from(code).toString('base64')}`);
-}
 const { parseNumber, plain } = await load('lib/numbers.ts');
 const { Layout } = await load('erp/boq/layout.ts');
 const { judge } = await load('console/overview/verdict.ts');

@@ -95,7 +95,7 @@ class Members:
 
     def _record(self, tx: Transaction, action: str, access: Access, user: User, role: str | None) -> None:
         details = {"member": user.email, "role": role}
-        tx.after_commit(lambda: self._audit.record("privilege_permissions_changed", action, f"project:{access.code}/members", details))
+        self._audit.record("privilege_permissions_changed", action, f"project:{access.code}/members", details, tx=tx)
 
 
 def _one(access: Access, user: User) -> tuple[ColumnElement[bool], ...]:

@@ -176,7 +176,7 @@ class Projects:
                 tx.execute(insert(member).values(own))
             shown = self._show(tx, caller, new.code)
             self.history.record(tx, caller, new.code, facts)
-            tx.after_commit(lambda: self._audit.record("sensitive_create", "CREATE", f"project:{new.code}", {"name": new.name}))
+            self._audit.record("sensitive_create", "CREATE", f"project:{new.code}", {"name": new.name}, tx=tx)
         return shown
 
     def change(self, caller: Principal, code: str, change: ProjectChange) -> Project:
@@ -199,7 +199,7 @@ class Projects:
             if changes := difference(_told({**before}), _told(values)):
                 self.history.record(tx, caller, code, [Fact("project.updated", {"changes": changes})])
             details = {key: [str(before[key]), str(value)] for key, value in values.items() if before[key] != value}
-            tx.after_commit(lambda: self._audit.record("sensitive_update", "UPDATE", f"project:{code}", details))
+            self._audit.record("sensitive_update", "UPDATE", f"project:{code}", details, tx=tx)
         return shown
 
     @staticmethod

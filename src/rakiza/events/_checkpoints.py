@@ -198,7 +198,7 @@ class Ledger:
     def count_letters(self, tx: Transaction) -> dict[str, int]:
         """Return how many dead letters each follower has."""
         counted: Select[Any] = select(_dead.projection, func.count()).group_by(_dead.projection)
-        return {row[0]: row[1] for row in tx.execute(counted)}
+        return {str(name): int(count) for name, count in map(tuple, tx.execute(counted))}
 
     def hand_over_letters(self, tx: Transaction, name: str, to: str | None) -> None:
         """Put the dead letters of one name in the place of those of another, or drop them."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from rakiza._kernel import SYSTEM_CLOCK
 
 from ._core import Append, Appended, Verdict
-from .errors import EventsBusyError
+from .errors import EventsBusyError, EventsUnavailableError
 
 if TYPE_CHECKING:
     from .settings import EventSettings
@@ -49,26 +49,44 @@ class GroupCommit:
         self._mutex = threading.Lock()
         self._room = threading.Condition(self._mutex)
         self._queue: deque[Ticket] = deque()
+        self._batch: list[Ticket] = []
         self.waiting = 0
-        self._leading = self._closed = False
+        self._leader: Ticket | None = None
+        self._server = Ticket(Append(()))
         self._thread: threading.Thread | None = None
-        self._call: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._calls: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        self._called = False
 
     def submit(self, append: Append) -> Verdict:
         """Wait until the append is judged and return the verdict; raise EventsBusyError when the queue stays full."""
         ticket = Ticket(append)
         gate = ticket.gate = threading.Lock()
         gate.acquire()
+        try:
+            lead = self._put(ticket)
+            while ticket.verdict is None:
+                if lead:
+                    self._lead(ticket)
+                else:
+                    gate.acquire()  # opened with a verdict, or because nobody leads
+                    lead = ticket.verdict is None and self._claim(ticket)
+            self._leave(ticket)
+        except BaseException:  # a signal's exception may come anywhere, also while leaving
+            self._leave(ticket)
+            raise
+        return ticket.verdict
+
+    def _put(self, ticket: Ticket) -> bool:
+        append = ticket.append
         with self._mutex:
             if not self._fits(append) and not self._room.wait_for(lambda: self._fits(append), self._settings.queue_timeout_seconds):
                 raise self._busy()
-            lead = self._enqueue(ticket)
-        if not lead:
-            gate.acquire()  # opened with a verdict, or to lead the next batch
-        if ticket.verdict is None:
-            self._lead(ticket)
-        assert ticket.verdict is not None  # noqa: S101 - a leader ends with its own verdict
-        return ticket.verdict
+            return self._enqueue(ticket)
+
+    def _claim(self, ticket: Ticket) -> bool:
+        with self._mutex:
+            self._leader = self._leader or ticket
+            return self._leader is ticket
 
     def submit_from_loop(self, append: Append, loop: asyncio.AbstractEventLoop, convert: Convert) -> "asyncio.Future[object]":
         """Return a future of the converted verdict, waiting for room in the queue without blocking the loop."""
@@ -94,15 +112,13 @@ class GroupCommit:
         return ticket.future
 
     def close(self, timeout_seconds: float = 10.0) -> None:
-        """Wait until what waits is written, then take no more; end the thread."""
+        """Wait until what waits is written, then end the thread; what is appended later starts another."""
         with self._mutex:
-            self._room.wait_for(lambda: not self._queue and not self._leading, timeout_seconds)
-            self._closed = True
+            self._room.wait_for(lambda: not self._queue and self._leader is None, timeout_seconds)
             thread, self._thread = self._thread, None
+            self._calls.put(False)
         if thread is not None:
-            self._call.put(None)
             thread.join(timeout_seconds)
-            self._closed = False
 
     def _fits(self, append: Append) -> bool:
         return not self.waiting or self.waiting + len(append.events) <= self._settings.queue_events
@@ -112,70 +128,111 @@ class GroupCommit:
         return EventsBusyError(f"{self.waiting} events wait to be written and none left within {seconds:g} s: the database is slow or away")
 
     def _enqueue(self, ticket: Ticket) -> bool:
+        """Queue the ticket and tell whether nobody leads; a thread then does."""
         self._queue.append(ticket)
         self.waiting += len(ticket.append.events)
-        lead, self._leading = not self._leading, True
-        return lead
+        if self._leader is not None:
+            return False
+        if ticket.gate is not None:
+            self._leader = ticket
+        return True
 
     def _call_thread(self) -> None:
         with self._mutex:
-            if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(target=self._serve, name="rakiza-events", daemon=True)
-                self._thread.start()
-        self._call.put(None)
-
-    def _serve(self) -> None:
-        while True:
-            self._call.get()
-            if self._closed:
+            try:
+                self._start_thread()
+            except RuntimeError as error:
+                self._thread = None
+                log.warning("no thread for the log (%s): the caller writes for all", error)
+            else:
+                if not self._called:
+                    self._calls.put(True)
+                    self._called = True
                 return
-            self._lead(None)
+        self._serve_once()
+
+    def _start_thread(self) -> None:
+        if self._thread is None or not self._thread.is_alive():
+            self._calls, self._called = queue.SimpleQueue(), False
+            self._thread = threading.Thread(target=self._serve, args=(self._calls,), name="rakiza-events", daemon=True)
+            self._thread.start()
+
+    def _serve(self, calls: "queue.SimpleQueue[bool]") -> None:
+        while calls.get():
+            self._called = False
+            self._serve_once()
+
+    def _serve_once(self) -> None:
+        try:
+            if self._claim(self._server):
+                self._lead(None)
+        except BaseException:
+            log.exception("writing a batch was stopped")
+        self._leave(self._server)
 
     def _lead(self, ticket: Ticket | None) -> None:
-        """Commit batches: a thread until its own append is judged, the thread of the tasks until nothing waits; then pass the lead on."""
-        try:
-            while self._queue and (ticket is None or ticket.verdict is None):
-                self._commit(self._take())
-        finally:
-            self._pass_on()
+        """Commit batches: a thread until its own append is judged, the thread of the tasks until nothing waits."""
+        while self._queue and (ticket is None or ticket.verdict is None):
+            batch = self._take()
+            try:
+                verdicts: Sequence[Verdict] = self._flush([each.append for each in batch])
+            except Exception as error:  # noqa: BLE001 - border: the group commit
+                verdicts = [error] * len(batch)
+            self._tell(batch, verdicts)
 
-    def _pass_on(self) -> None:
+    def _leave(self, ticket: Ticket) -> None:
+        """Give up the lead and wake the next; answer what an interrupted leader left, take back what an interrupted caller left waiting."""
+        if ticket.verdict is not None and self._leader is not ticket and (self._leader or not self._queue):
+            return
         with self._mutex:
-            heir = self._queue[0] if self._queue else None
-            self._leading = heir is not None
+            if ticket in self._queue:
+                self._queue.remove(ticket)
+                self.waiting = self._count()
+            if self._leader is ticket:
+                self._answer_left()
+                self._leader = None
+            first = self._queue[0] if self._queue and self._leader is None else None
             self._room.notify_all()
-        if heir is not None and heir.gate is not None:
-            heir.gate.release()
-        elif heir is not None:
+        if first is not None and first.gate is None:
             self._call_thread()
+        elif first is not None and first.gate is not None and first.gate.locked():
+            first.gate.release()
+
+    def _answer_left(self) -> None:
+        if left := [each for each in self._batch if each not in self._queue]:
+            self._answer(left, [EventsUnavailableError("the thread that wrote the batch was stopped", _ids(each)) for each in left])
+        if self._batch:
+            self._batch = []
+            self.waiting = self._count()
+
+    def _count(self) -> int:
+        return sum(len(ticket.append.events) for ticket in (*self._queue, *self._batch))
 
     def _take(self) -> list[Ticket]:
-        batch: list[Ticket] = []
         events = 0
         with self._mutex:
+            batch: list[Ticket] = []
+            self._batch = batch
             while self._queue and (not batch or events + len(self._queue[0].append.events) <= self._settings.batch_events):
-                batch.append(self._queue.popleft())
-                events += len(batch[-1].append.events)
+                batch.append(self._queue[0])
+                events += len(self._queue.popleft().append.events)
         self.flushes, self.largest = self.flushes + 1, max(self.largest, events)
         return batch
 
-    def _commit(self, batch: list[Ticket]) -> None:
-        try:
-            verdicts: Sequence[Verdict] = self._flush([ticket.append for ticket in batch])
-        except BaseException as error:
-            failure = error if isinstance(error, Exception) else RuntimeError(f"the thread that wrote the batch ended: {error!r}")
-            self._tell(batch, [failure] * len(batch))
-            if not isinstance(error, Exception):
-                raise
-        else:
-            self._tell(batch, verdicts)
-
     def _tell(self, batch: list[Ticket], verdicts: Sequence[Verdict]) -> None:
+        self._answer(batch, verdicts)
+        with self._mutex:
+            self.waiting -= sum(len(ticket.append.events) for ticket in batch)
+            self._batch = []
+            self._room.notify_all()
+
+    def _answer(self, batch: list[Ticket], verdicts: Sequence[Verdict]) -> None:
         futures: dict[asyncio.AbstractEventLoop, list[Ticket]] = {}
         for ticket, verdict in zip(batch, verdicts, strict=True):
-            ticket.verdict = verdict
+            ticket.verdict = ticket.verdict or verdict
             if ticket.gate is not None:
-                ticket.gate.release()
+                if ticket.gate.locked():
+                    ticket.gate.release()
             elif ticket.loop is not None:
                 futures.setdefault(ticket.loop, []).append(ticket)
         for loop, tickets in futures.items():
@@ -183,9 +240,10 @@ class GroupCommit:
                 loop.call_soon_threadsafe(_resolve, tickets)  # one wake-up of the loop for the batch
             except RuntimeError:
                 log.warning("an event loop ended before %d of its appends were answered; they are written", len(tickets))
-        with self._mutex:
-            self.waiting -= sum(len(ticket.append.events) for ticket in batch)
-            self._room.notify_all()
+
+
+def _ids(ticket: Ticket) -> list[str]:
+    return [event.event_id for event in ticket.append.events]
 
 
 def _resolve(tickets: list[Ticket]) -> None:

@@ -15,6 +15,7 @@ from ._reading import MAX_PAGE
 from .errors import EventError, RebuildRunningError
 
 S = TypeVar("S")
+PROBE = text("select 1")
 GENERATIONS = 10_000
 WAIT_SECONDS = 0.02
 NAME = re.compile(r"(?!.*_[0-9]+$)[a-z][a-z0-9_]{0,39}")
@@ -135,7 +136,7 @@ class ProjectionFollower(Follower):
         if events or not self.skips(row, reached):
             row = self._write(row, reached, events)
         if row.status == REBUILDING and not full:
-            self._switch(row)
+            return self._switch(row)
         if events and row.status == LIVE:
             self.projection.committed(events)
         return full
@@ -178,6 +179,7 @@ class ProjectionFollower(Follower):
             try:
                 with tx.savepoint():
                     self.projection.project(tx, [event], table)
+                    tx.execute(PROBE)  # PostgreSQL refuses it after an error that was swallowed
             except Exception as error:
                 if self.ledger.is_trouble(error):
                     raise
@@ -189,7 +191,7 @@ class ProjectionFollower(Follower):
     def _letters(self, row: Checkpoint) -> str:
         return self.name if row.status == LIVE else f"{self.name}#{row.generation}"
 
-    def _switch(self, row: Checkpoint) -> None:
+    def _switch(self, row: Checkpoint) -> bool:
         """Let readers see a rebuilt generation that is as far as the live one, in one transaction."""
         with self.ledger.store.begin() as tx:
             self._bound_waiting(tx)
@@ -197,7 +199,7 @@ class ProjectionFollower(Follower):
             upto = max(row.position, live.position if live else 0)
             events = self.ledger.reader.page(tx, self.filter, row.position, upto, self.page_events)
             if len(events) == self.page_events:
-                return  # the live one, run elsewhere, is far ahead again
+                return True  # the live one, run elsewhere, is far ahead again
             self.ledger.move(tx, row, upto)
             self._take_each(tx, row, events)
             if live:
@@ -207,6 +209,7 @@ class ProjectionFollower(Follower):
             self.ledger.hand_over_letters(tx, self._letters(row), self.name)
             self.projection.show(tx, f"p_{self.name}", self.table(row))
         self.reached[row.generation] = upto
+        return True
 
     def _bound_waiting(self, tx: Transaction) -> None:
         if self.ledger.store.dialect == "postgresql":  # who waits for an exclusive lock makes every later reader wait too

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, cast
 import msgspec
 from sqlalchemy import Text, and_, func, literal_column, or_, select
 from sqlalchemy import cast as sql_cast
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.sql import ColumnElement
 
 from rakiza._kernel import Audit, current
 from rakiza._kernel.ports import UnitOfWork
 from rakiza.errors import AppError
-from rakiza.store import StoreError, Transaction, as_utc
+from rakiza.store import Transaction, as_utc
 
 from ._core import MAX_NAME_CHARACTERS, Event
 from ._export import Exported
@@ -112,15 +113,19 @@ class AuditTrail:
         self.take({"timestamp": self._events.clock.now().isoformat(), **said, **ids}, tx)
 
     def take(self, line: Mapping[str, object], tx: UnitOfWork | None) -> None:
-        """Write a record of the audit file into the log as well: in its transaction, or in the one that is open, or alone."""
-        joined = cast("Transaction | None", tx) or self._events.store.joinable(writing=True)
-        event = self._event(line)
-        if joined is not None:
-            self._append(event, joined)
-            return
+        """Write a record of the audit file into the log as well: with its transaction, else by itself, once an open one has ended however it ends."""
+        event, around = self._event(line), self._events.store.joinable(writing=True)
+        if tx is not None:
+            self._append(event, cast("Transaction", tx))
+        elif around is not None:
+            around.after_end(lambda: self._append_surely(event))
+        else:
+            self._append_surely(event)
+
+    def _append_surely(self, event: dict[str, object]) -> None:
         try:
             self._append(event, None)
-        except (StoreError, EventError) as error:
+        except (AppError, SQLAlchemyError, self._events.store.driver_error) as error:
             self.missed += 1
             log.error("an audit record stands only in the audit file: %s", error)
 

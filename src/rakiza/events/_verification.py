@@ -27,10 +27,7 @@ MESSAGES = {
     "event_missing": ("the events {position} to {last} are missing", "الأحداث من {position} إلى {last} مفقودة"),
     "event_damaged": ("event {position} is damaged: {what}", "الحدث {position} تالف: {what}"),
     "event_outside": ("event {position} stands outside the log, which ends at {last}", "الحدث {position} خارج السجل الذي ينتهي عند {last}"),
-    "events_changed": (
-        "among the events {first} to {position} something is not what was sealed: they do not give the root signed over {position}",
-        "بين الحدثين {first} و{position} شيء ليس كما خُتم: لا ينتج عنها الجذر الموقع على {position}",
-    ),
+    "events_changed": ("something among events {first} to {position} is not what was sealed", "بين الحدثين {first} و{position} شيء ليس كما خُتم"),
     "head_behind": ("the counter stands at {last}, before {position} sealed events", "العداد عند {last} قبل {position} من الأحداث المختومة"),
     "tile_changed": ("the stored hash of event {position} (tile {what}) was changed", "البصمة المخزنة للحدث {position} (اللوح {what}) معدلة"),
     "tile_missing": ("the stored hashes {what} are missing or damaged", "البصمات المخزنة {what} مفقودة أو تالفة"),
@@ -38,14 +35,8 @@ MESSAGES = {
     "seal_changed": ("the seal over {position} events: its {what} is not what was signed", "الختم على {position} حدث: قيمة {what} ليست كما وُقعت"),
     "seal_signature": ("the seal over {position} events: {what}", "الختم على {position} حدث: توقيعه غير صحيح أو غير معروف ({what})"),
     "seal_missing": ("a seal before the one over {position} events is missing", "ختم سابق للختم على {position} حدث مفقود"),
-    "anchor_differs": (
-        "the anchor {what} holds another history of the first {position} events: the log was rewritten",
-        "المرساة {what} تحفظ تاريخا آخر لأول {position} حدث: أعيدت كتابة السجل",
-    ),
-    "anchor_ahead": (
-        "the anchor {what} knows {position} sealed events, the log fewer: it was cut off",
-        "المرساة {what} تعرف {position} حدثا مختوما والسجل أقل: قُطع آخره",
-    ),
+    "anchor_differs": ("rewritten: anchor {what} has other {position} events", "أعيدت الكتابة: المرساة {what} تعرف غير هذا لأول {position} حدث"),
+    "anchor_ahead": ("cut off: anchor {what} knows {position} sealed events", "قُطع آخر السجل: المرساة {what} تعرف {position} حدثا مختوما"),
     "anchor_seal": ("the seal over {position} events is missing; anchor {what} knows it", "الختم على {position} حدث مفقود والمرساة {what} تعرفه"),
     "anchor_lost": ("the anchor {what} lacks the checkpoint over {position} events", "المرساة {what} تنقصها نقطة التحقق على {position} حدث"),
     "anchor_unreadable": ("the anchor {what}", "تعذرت قراءة المرساة {what}"),
@@ -103,7 +94,7 @@ class _Verification:
     def run(self, anchors: Sequence[Anchor]) -> Report:
         # in this order, so that what is written meanwhile is behind what is looked at
         anchored: list[Mark] = sorted((note.size, 1, at, note, anchor.name) for at, anchor in enumerate(anchors) for note in self.anchored(anchor))
-        sealed = next((note.size for seal in self.log.seals(self.driver, newest=True) if (note := self.opened(seal))), 0)
+        sealed = next((size for seal in self.log.seals(self.driver, newest=True) if (size := self.signed_size(seal))), 0)
         [(head,)] = self.log.rows(self.driver, "select max(position) from rakiza_events_head")
         self.head = head if isinstance(head, int) else 0
         end = max(sealed, anchored[-1][0] if anchored else 0)
@@ -133,6 +124,13 @@ class _Verification:
                 mark = next(marks, None)
             self.take(chunk, stored, number, end)
         return mark
+
+    def signed_size(self, seal: Seal) -> int:
+        """Return how many events the seal's note was signed for, 0 without a right signature: what is not signed may name any number."""
+        try:
+            return self.signer.open(str(seal.note)).size
+        except ValueError:
+            return 0
 
     def anchored(self, anchor: Anchor) -> list[Checkpoint]:
         """Return the checkpoints an anchor holds."""
@@ -234,12 +232,6 @@ class _Verification:
                 self.find("anchor_seal", mark.size, what=name)
             if (sealed and self.last_seal.root != mark.root) or not (self.holds(mark) or self.lost or self.holes):
                 self.find("anchor_differs", mark.size, what=name)
-
-    def opened(self, seal: Seal) -> Checkpoint | None:
-        try:
-            return self.signer.open(str(seal.note))
-        except ValueError:
-            return None
 
     def judge_seal(self, seal: Seal) -> None:
         try:

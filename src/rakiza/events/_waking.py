@@ -1,5 +1,7 @@
 """Tell followers that the log grew: at once within the process, by NOTIFY or a look at the counter from others; a poll makes up for a lost signal."""
 
+import logging
+import os
 import threading
 import time
 import weakref
@@ -10,10 +12,12 @@ from typing import Any
 from rakiza._kernel import Supervisor
 from rakiza.store import Store, StoreError
 
+from ._backends.postgresql import leave_to_parent
 from ._reading import Reader
 
 LISTEN_SECONDS = 0.25
 RETRY_SECONDS = 0.5
+log = logging.getLogger("rakiza.events")
 
 
 class Growth:
@@ -41,7 +45,10 @@ class Growth:
             self._count += 1
             self._changed.notify_all()
         for waker in list(self._wakers):
-            waker.call()
+            try:
+                waker.call()
+            except Exception:  # border: the event is written, whatever a follower makes of it
+                log.exception("waking a follower failed")
 
     def wait(self, seen: int, seconds: float) -> bool:
         """Wait until the log grew since it was `seen`, at most so many seconds; tell whether it did."""
@@ -106,6 +113,7 @@ class _Listener:
         self._store, self._tell = store, tell
         self._held = ExitStack()
         self._connection: Any = None
+        self._owner = os.getpid()
 
     def look(self) -> None:
         try:
@@ -117,7 +125,11 @@ class _Listener:
             time.sleep(RETRY_SECONDS)
 
     def _listening(self) -> Any:
+        if self._owner != os.getpid():  # the task was started anew in a forked child
+            leave_to_parent(self._connection)
+            self.close()
         if self._connection is None:
+            self._owner = os.getpid()
             self._connection = self._held.enter_context(self._store.raw_connection())
             self._connection.execute("listen rakiza_events")
             self._tell()  # what came before this moment was not heard

@@ -20,6 +20,8 @@ def commands(events: EventStore, trail: AuditTrail) -> tuple[Command, ...]:
     """Return the commands of the event store."""
     return (
         Command("events stats", lambda: _stats(events, trail), "Show how long the log is and how far it is sealed"),
+        Command("events replay", lambda: _replay(events), "Build a projection anew, beside the one that serves"),
+        Command("events verify", lambda: _verify(trail), "Verify every event, seal and anchor; the same as `audit verify`"),
         Command("audit verify", lambda: _verify(trail), "Verify every event, seal and anchor; the exit code is 1 when something was changed"),
         Command("audit export", lambda: _export(trail), "Write the sealed log and a stand-alone verifier to a folder for an auditor"),
         Command("audit erase", lambda: _erase(trail), "Make the personal fields of a subject unreadable for ever"),
@@ -34,6 +36,15 @@ def _stats(events: EventStore, trail: AuditTrail) -> Callable[..., None]:
         _say(msgspec.json.encode(found).decode() if json else "\n".join(f"{name:8} {value:>14,}" for name, value in found.items()))
 
     return stats
+
+
+def _replay(events: EventStore) -> Callable[..., None]:
+    def replay(name: str) -> None:
+        """Build a projection anew and switch readers over at its end."""
+        generation = events.rebuild_projection(name)
+        _say(f"{name}: generation {generation} serves, built from {events.head():,} events")
+
+    return replay
 
 
 def _verify(trail: AuditTrail) -> Callable[..., None]:

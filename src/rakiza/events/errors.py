@@ -1,5 +1,7 @@
 """What can go wrong with events, in words that say what, where and how to mend it."""
 
+from collections.abc import Sequence
+
 from rakiza.errors import AppError, ConflictError, ServiceUnavailableError, ValidationError
 
 
@@ -60,6 +62,11 @@ class EventsUnavailableError(ServiceUnavailableError):
 
     code = "events_unavailable"
     text_ar = "انقطع الاتصال بقاعدة البيانات أثناء التسجيل؛ أعد المحاولة بالمعرف نفسه"
+
+    def __init__(self, detail: str, event_ids: Sequence[str] = ()) -> None:
+        shown = ", ".join(event_ids[:3]) + ("…" if len(event_ids) > 3 else "")
+        super().__init__(f"{detail}; the outcome is unknown", hint=f"repeat the append with the same event_id ({shown})")
+        self.event_ids = tuple(event_ids)
 
 
 class SealError(ServiceUnavailableError):

@@ -183,6 +183,30 @@ class Endpoints:
             types = self._browser.event_types(tx)
         return json_response({**self._events.get_stats(), "sealed": self._trail.sealed_position(), "types": types})
 
+    # -- who follows the log
+
+    def projections(self, request: Request) -> Response:
+        """Return where every projection and consumer stands."""
+        return json_response({"head": self._events.head(), "projections": self._events.projections()})
+
+    def rebuild(self, request: Request) -> Response:
+        """Begin to build a projection anew beside the one that serves."""
+        name = request.params["name"]
+        generation = self._events.rebuild_projection(name, wait=False)
+        self._ports.audit.record("sensitive_update", "REBUILD", f"projection:{name}", {"generation": generation})
+        return json_response({"name": name, "generation": generation}, 202)
+
+    def dead_letters(self, request: Request) -> Response:
+        """Return the events a projection or consumer set aside."""
+        return json_response({"dead_letters": self._events.dead_letters(request.params["name"])})
+
+    def retry(self, request: Request) -> Response:
+        """Apply what was set aside again."""
+        name, positions = request.params["name"], request.decode(DeadLetters).positions
+        done = self._events.retry_dead_letters(name, positions)
+        self._ports.audit.record("sensitive_update", "RETRY", f"projection:{name}", {"positions": positions, **done})
+        return json_response(done)
+
     # -- the audit trail
 
     def audit(self, request: Request) -> Response:
@@ -231,6 +255,10 @@ def routes(events: EventStore, trail: AuditTrail, ports: Ports) -> tuple[Route, 
         _route("GET /api/events", on.page, OPS_READ, "Events, newest first", (EventQuery, EventPage)),
         _route("GET /api/events/stats", on.stats, OPS_READ, "The length of the log and the work of this process"),
         _route("GET /api/events/streams", on.streams, OPS_READ, "Streams", (StreamQuery, StreamPage)),
+        _route("GET /api/events/projections", on.projections, OPS_READ, "Where projections and consumers stand"),
+        _route("POST /api/events/projections/{name}/rebuild", on.rebuild, OPS_WRITE, "Build a projection anew"),
+        _route("GET /api/events/projections/{name}/dead-letters", on.dead_letters, OPS_READ, "Events a projection or consumer set aside"),
+        _route("POST /api/events/projections/{name}/dead-letters/retry", on.retry, OPS_WRITE, "Apply what was set aside again", (DeadLetters, None)),
         _route("GET /api/events/{position}", on.one, OPS_READ, "One event"),
         _route("GET /api/audit", on.audit, OPS_READ, "Audit records, newest first", (AuditQuery, AuditPage)),
         _route("GET /api/audit/seal", on.seal, OPS_READ, "The newest seal and its anchors"),

@@ -82,14 +82,15 @@ def _look(events: EventStore, trail: AuditTrail) -> CheckResult:
 
 def _watch(telemetry: Telemetry, events: EventStore) -> None:
     metrics = telemetry.metrics
-    metrics.watch("events_head", "Position of the last event, which is how many there are", lambda: _head(events))
+    metrics.watch("events_head", "Position of the last event, which is how many there are", lambda: _read(events.head))
     metrics.watch("events_waiting", "Events that wait to be written", lambda: events.waiting)
     metrics.watch("events_appended", "Events written by this process", lambda: events.appended)
     metrics.watch("events_conflicts", "Appends refused for another version than expected", lambda: events.conflicts)
+    metrics.watch("events_lag", "Events the slowest projection or consumer has still to see", lambda: _read(events.lag))
 
 
-def _head(events: EventStore) -> float:
+def _read(count: Callable[[], int]) -> float:
     try:
-        return events.head()
+        return count()
     except StoreError:
         return float("nan")

@@ -8,6 +8,7 @@ import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
+from copy import copy
 from typing import TYPE_CHECKING, TypeVar, cast
 
 import msgspec
@@ -154,15 +155,20 @@ class EventStore:
 
     def _append_in(self, tx: Transaction, append: Append) -> list[Appended]:
         receipts = [Appended(0, 0, event.event_id) for event in append.events]
+        found: list[Appended] = []
 
         def write() -> None:
             (verdict,) = self._log.write_in(tx, [append], self.clock.now())
-            for receipt, found in zip(receipts, _outcome(verdict), strict=True):
-                receipt.position, receipt.version, receipt.duplicate = found.position, found.version, found.duplicate
+            found.extend(_outcome(verdict))
+
+        def place() -> None:
+            for receipt, one in zip(receipts, found, strict=True):
+                receipt.position, receipt.version, receipt.duplicate = one.position, one.version, one.duplicate
+            self._written(len(receipts))
 
         # Last of all, so that the counter every append waits for is held for the commit only.
         tx.before_commit(write)
-        tx.after_commit(lambda: self._written(len(receipts)))
+        tx.after_commit(place)
         return receipts
 
     def _written(self, events: int) -> None:
@@ -176,34 +182,29 @@ class EventStore:
         self.conflicts += sum(isinstance(verdict, VersionConflictError) for verdict in verdicts)
         return verdicts
 
-    def _write(self, batch: Sequence[Append]) -> list[Verdict]:
+    def _write(self, batch: Sequence[Append], give_up: float | None = None) -> list[Verdict]:
+        give_up = SYSTEM_CLOCK.monotonic() + self.settings.retry_seconds if give_up is None else give_up
         try:
-            return self._write_surely(batch)
-        except (StoreError, EventsUnavailableError) as error:
-            return [error] * len(batch)
+            return self._write_surely(batch, give_up)
+        except StoreError as error:
+            return _one_for_each(error, len(batch))
         except Exception as error:  # noqa: BLE001 - border: the group commit
             if len(batch) > 1:
-                return [verdict for append in batch for verdict in self._write([_repeatable(append)])]
+                return [verdict for append in batch for verdict in self._write([_repeatable(append)], give_up)]
             return [error]
 
-    def _write_surely(self, batch: Sequence[Append]) -> list[Verdict]:
+    def _write_surely(self, batch: Sequence[Append], give_up: float) -> list[Verdict]:
         """Write, and write again with ids looked up first while the outcome of an attempt is unknown."""
-        give_up = SYSTEM_CLOCK.monotonic() + self.settings.retry_seconds
         attempted = batch
         while True:
             try:
                 return self._log.write(attempted, self.clock.now())
             except StoreUnavailableError as error:
-                lost: Exception = error
-            except self.store.driver_error as error:
-                if not self._log.lost(error):
-                    raise
                 lost = error
             attempted = [_repeatable(append) for append in batch]
             self._log.close()
             if SYSTEM_CLOCK.monotonic() > give_up:
-                text = f"the database was lost while {len(batch)} appends were written ({lost})"
-                raise EventsUnavailableError(text, hint="repeat the append with the same event_id") from lost
+                return [EventsUnavailableError(f"the database was lost during an append: {lost}", _ids(append)) for append in batch]
             time.sleep(RETRY_PAUSE_SECONDS)
 
     # -- reading
@@ -316,6 +317,10 @@ class EventStore:
         """Tell where every projection and consumer of the database stands; blocks, or is awaited where an event loop runs."""
         return both(self.pool, self.followers.states)
 
+    def lag(self) -> int:
+        """Return how many events the slowest projection or consumer of this database has still to see; blocks."""
+        return max((cast("int", state["lag"]) for state in self.followers.states()), default=0)
+
     def dead_letters(self, name: str) -> list[dict[str, object]]:
         """Return the events a projection or consumer set aside; blocks, or is awaited where an event loop runs."""
         return both(self.pool, lambda: self.followers.dead_letters(name))
@@ -408,6 +413,18 @@ def _outcome(verdict: Verdict) -> list[Appended]:
     if isinstance(verdict, Exception):
         raise verdict
     return verdict
+
+
+def _one_for_each(error: StoreError, number: int) -> list[Verdict]:
+    # One instance raised in many threads would carry the stack of all of them.
+    copies: list[Verdict] = [copy(error) for _ in range(number)]
+    for one in copies:
+        one.__cause__ = error.__cause__  # type: ignore[union-attr]
+    return copies
+
+
+def _ids(append: Append) -> list[str]:
+    return [event.event_id for event in append.events]
 
 
 def _repeatable(append: Append) -> Append:

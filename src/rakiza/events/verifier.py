@@ -64,7 +64,7 @@ BASE = multiples(point_of((4 * pow(5, -1, P) % P).to_bytes(32, "little")))
 
 
 class Key:
-    """Hold a public key of the text form NAME+ID+KEY."""
+    """Hold a public key; made of its text form NAME+ID+KEY."""
 
     def __init__(self, text: str) -> None:
         self.name, _, rest = text.partition("+")
@@ -250,8 +250,7 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stdout.write(f"UNREADABLE: {error}\n  تعذرت القراءة: {error}\n")
         return 2
     if not verifier.findings:
-        events, seals = verifier.size, len(verifier.roots) - 1
-        sys.stdout.write(f"RIGHT: {events} events under {seals} seals are as they were sealed\n  صحيح: {events} حدث تحت {seals} ختم كما خُتمت\n")
+        sys.stdout.write(f"RIGHT: {verifier.size} events under {len(verifier.roots) - 1} seals are as they were sealed\n  صحيح: الأحداث كما خُتمت\n")
         sys.stdout.writelines(f"Key / المفتاح: {key.name} {key.raw.hex()} (compare it / قارنه بما لديك)\n" for key in keys)
     return 1 if verifier.findings else 0
 

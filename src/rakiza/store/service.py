@@ -31,7 +31,7 @@ _open: ContextVar[tuple["Transaction", ...]] = ContextVar("rakiza_store_open", d
 class Transaction:
     """Run statements in one transaction; made by `store.begin()` and `store.read()`."""
 
-    __slots__ = ("_after", "_before", "_failed", "_session", "_store", "_thread", "closed", "writing")
+    __slots__ = ("_after", "_before", "_ended", "_failed", "_session", "_store", "_thread", "closed", "writing")
 
     def __init__(self, store: "Store", session: Session) -> None:
         self._store = store
@@ -39,6 +39,7 @@ class Transaction:
         self._thread = threading.get_ident()
         self._before: list[Callable[[], object]] = []
         self._after: list[Callable[[], object]] = []
+        self._ended: list[Callable[[], object]] = []
         self._failed: BaseException | None = None
         self.writing = session.writing
         self.closed = False
@@ -104,6 +105,11 @@ class Transaction:
         if not self.writing:
             raise RuntimeError("only a write transaction commits; use store.begin()")
         self._before.append(work)
+
+    def after_end(self, work: Callable[[], object]) -> None:
+        """Call `work` once the outermost block has ended, committed or undone; a failure in it is logged and changes nothing."""
+        self._own()
+        self._ended.append(work)
 
     def settle(self) -> None:
         """Do what was left for the end, also what that leaves in turn."""
@@ -266,18 +272,17 @@ class Store:
         tx.closed = True
         self._running.discard(tx)
         _open.set(tuple(other for other in _open.get() if other is not tx and not other.closed))
-        if error is not None:
-            self._undo(tx)
-            if (shown := self._backend.explain(error)) is not None:
-                raise shown from error
-            return
-        with self._explained:
-            self._commit(tx)
-        for work in tx._after:
-            try:
-                work()
-            except Exception:  # border: observer hook, the commit has happened
-                log.exception("work after a commit failed")
+        try:
+            if error is not None:
+                self._undo(tx)
+                if (shown := self._backend.explain(error)) is not None:
+                    raise shown from error
+                return
+            with self._explained:
+                self._commit(tx)
+            _call_all(tx._after)
+        finally:
+            _call_all(tx._ended)
 
     def _commit(self, tx: Transaction) -> None:
         try:
@@ -309,6 +314,14 @@ class Store:
             "Exception",
             sa.exc.DBAPIError.instance(query.sql, None, error, self.driver_error, hide_parameters=True, connection_invalidated=lost, dialect=dialect),
         )
+
+
+def _call_all(works: Sequence[Callable[[], object]]) -> None:
+    for work in works:
+        try:
+            work()
+        except Exception:  # border: observer hook, the transaction is over
+            log.exception("work after a transaction failed")
 
 
 def parse_url(url: str) -> sa.URL:

@@ -95,6 +95,36 @@ def test_of_two_that_seal_at_once_one_wins_and_the_chain_stays_whole(store: Stor
     assert (notes[-1].size, notes[-1].root) == (380, root(380))
 
 
+def test_one_that_looked_too_early_does_not_break_the_chain(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    trails.write(store, 10)
+    early, late = sealer(store), sealer(store)
+    looked, sealed = threading.Event(), threading.Event()
+    look, looks = early.log.last_seal, iter(range(9))
+
+    def slow_look(driver: object) -> object:
+        found = look(driver)
+        if next(looks) == 1:  # the second look is the one in the transaction that writes
+            looked.set()
+            sealed.wait(1)
+        return found
+
+    monkeypatch.setattr(early.log, "last_seal", slow_look)
+
+    def overtake() -> None:
+        assert looked.wait(30)
+        trails.write(store, 5)
+        late.seal()
+        sealed.set()
+
+    thread = threading.Thread(target=overtake)
+    thread.start()
+    early.seal()
+    thread.join()
+    late.seal()
+    notes = [late.signer.open(note) for (note,) in trails.query(store, "select note from rakiza_events_seal order by size")]
+    assert [(note.size, note.previous) for note in notes] == [(10, b""), (15, root(10))]
+
+
 def test_the_work_of_a_round_is_bounded(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_sealer, "PAGES_PER_SEAL", 1)
     trails.write(store, PAGE + 10)

@@ -13,15 +13,11 @@ class Log(Protocol):
     """Write appends, each whole or not at all, and give one verdict for each."""
 
     def write(self, batch: Sequence[Append], now: datetime) -> list[Verdict]:
-        """Write a batch in one commit of its own; raise StoreError, after which nothing of it is stored or its fate is unknown."""
+        """Write a batch in one commit of its own; raise StoreUnavailableError when its fate is unknown, else nothing of it is stored."""
         ...
 
     def write_in(self, tx: Transaction, batch: Sequence[Append], now: datetime) -> list[Verdict]:
         """Write a batch in a transaction that is open; what is refused leaves no trace in it."""
-        ...
-
-    def lost(self, error: Exception) -> bool:
-        """Tell whether an error of the driver means that the outcome of the batch is unknown."""
         ...
 
     def close(self) -> None:

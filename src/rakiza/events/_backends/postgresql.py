@@ -1,5 +1,6 @@
 """The log on PostgreSQL: a batch is one call of one function on a connection of its own; only what that refuses is judged step by step."""
 
+import os
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from datetime import datetime
@@ -14,7 +15,6 @@ from . import SqlLog
 
 CALL = "select first, versions from rakiza_events_append(%s::json, %s, %s)"
 REFUSED = ("RK001", "23505")  # an expected version of our function; a unique key
-AWAY = ("08", "57P")  # SQLSTATE classes: connection exception, operator intervention
 _encode = msgspec.json.Encoder().encode
 
 
@@ -35,7 +35,8 @@ class PostgresqlLog(SqlLog):
                 return self._at_once(self._open(), batch, now)
             except self.store.driver_error as error:
                 if getattr(error, "sqlstate", None) not in REFUSED:
-                    raise  # else some append of the batch does not stand, and nothing of it was written
+                    raise (self.store.explain(error) or error) from error
+                # else some append of the batch does not stand, and nothing of it was written
         with self.store.begin() as tx:
             return self.write_in(tx, batch, now)
 
@@ -63,11 +64,6 @@ class PostgresqlLog(SqlLog):
         """Insert the rows and move the counter past them."""
         driver.execute(CALL, (_batch([event for _, _, event in rows]), now, True))
 
-    def lost(self, error: Exception) -> bool:
-        """Tell whether the server went away, so that nobody knows what became of the batch."""
-        state = getattr(error, "sqlstate", None)
-        return self._connection is not None and (self._connection.closed or state is None or state.startswith(AWAY))
-
     def close(self) -> None:
         """Close the connection; the next write opens one."""
         self._connection = None
@@ -76,7 +72,16 @@ class PostgresqlLog(SqlLog):
 
     def forget(self) -> None:
         """Leave the connection to the parent of a fork."""
-        self._parent, self._held, self._connection = self._held, ExitStack(), None  # kept: closing it would say goodbye in the parent's name
+        leave_to_parent(self._connection)
+        self.close()
+
+
+def leave_to_parent(connection: Any) -> None:
+    """Let this process's end of a connection it inherited lead nowhere, so that closing it does not say goodbye in the parent's name."""
+    if connection is not None and not connection.closed:
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        os.dup2(nowhere, connection.fileno())
+        os.close(nowhere)
 
 
 def _batch(events: Sequence[NewEvent]) -> str:

@@ -32,10 +32,6 @@ class SqliteLog(SqlLog):
             driver.executemany(TAG, tags)
         driver.execute(MOVE, (rows[-1][0],))
 
-    def lost(self, error: Exception) -> bool:
-        """Return false: there is no server to be lost."""
-        return False
-
     def close(self) -> None:
         """Do nothing: the connection is the store's."""
 

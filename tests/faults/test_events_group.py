@@ -1,0 +1,403 @@
+"""The group commit when an append of a batch is poison, when who leads it dies, and when loops, tasks and processes end while appends wait."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from typing import NoReturn
+
+import pytest
+import sqlalchemy as sa
+
+from events_faults import PATHS, ROUNDS, event, gathered, held, in_threads, join, whole
+from rakiza.events import EventStore, EventsUnavailableError, create_event_store
+from rakiza.store import StoreError
+from servers import Child
+
+Process = Callable[..., Child]
+SICK = "سم"
+
+
+@pytest.fixture
+def events(database_url: str) -> Iterator[EventStore]:
+    made = create_event_store(database_url)
+    yield made
+    made.close()
+
+
+def refuse_sick(events: EventStore) -> None:
+    """Let the database itself refuse an event of one stream."""
+    made = "create trigger sick before insert on rakiza_events_event "
+    with events.store.begin() as tx:
+        if events.store.dialect == "sqlite":
+            tx.driver_connection.execute(f"{made} when new.aggregate_id = '{SICK}' begin select raise(abort, 'sick'); end")
+        else:
+            tx.execute(sa.text(f"alter table rakiza_events_event add constraint sick check (aggregate_id <> '{SICK}')"))
+
+
+def append_at_once(events: EventStore, names: list[str]) -> dict[str, object]:
+    """Append to all these streams in one batch, every second one from a task, and return each outcome by stream."""
+    outcomes: dict[str, object] = {}
+
+    def blocking(name: str) -> None:
+        try:
+            outcomes[name] = events.append(event(name)).position
+        except BaseException as error:  # noqa: BLE001 - what the test looks at
+            outcomes[name] = error
+
+    async def tasks() -> None:
+        found = await asyncio.gather(*(events.append(event(name)) for name in names[1::2]), return_exceptions=True)
+        outcomes.update({name: one if isinstance(one, BaseException) else one.position for name, one in zip(names[1::2], found, strict=True)})
+
+    threads = [threading.Thread(target=blocking, args=(name,), daemon=True) for name in names[::2]]
+    threads.append(threading.Thread(target=lambda: asyncio.run(tasks()), daemon=True))
+    with held(events.store):
+        first = threading.Thread(target=events.append, args=(event("first"),), daemon=True)
+        first.start()
+        gathered(events, 1)
+        for thread in threads:
+            thread.start()
+        gathered(events, len(names) + 1)
+    join([first, *threads])
+    return outcomes
+
+
+def test_a_sick_append_fails_alone_and_by_its_own_error(events: EventStore, database_url: str) -> None:
+    refuse_sick(events)
+    names = [str(number) for number in range(19)]
+    outcomes = append_at_once(events, [*names, SICK])
+    assert events.get_stats()["largest_batch"] == 20
+    assert isinstance(outcomes[SICK], events.store.driver_error)
+    assert "sick" in str(outcomes[SICK])
+    assert sorted(outcomes[name] for name in names) == list(range(2, 21))
+    assert {one.aggregate_id for one in whole(database_url)} == {"first", *names}
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_an_unforeseen_error_of_a_batch_leaves_each_append_its_own_outcome(events: EventStore, database_url: str, when: str) -> None:
+    write, broken = events._log.write, []
+
+    def brittle(batch, now):
+        sick = [append for append in batch if append.events[0].aggregate_id == SICK]
+        if sick and (when == "before" or len(batch) == 1):
+            raise ArithmeticError("sick alone" if len(batch) == 1 else "the whole batch")
+        done = write([append for append in batch if append not in sick], now)
+        if sick and not broken:
+            broken.append(1)
+            raise ArithmeticError("written, and then broken")
+        return done
+
+    events._log.write = brittle  # type: ignore[method-assign]
+    names = [str(number) for number in range(19)]
+    outcomes = append_at_once(events, [*names, SICK])
+    assert str(outcomes[SICK]) == "sick alone"
+    assert sorted(outcomes[name] for name in names) == list(range(2, 21))
+    assert {one.aggregate_id for one in whole(database_url)} == {"first", *names}
+
+
+def test_callers_of_one_failed_batch_each_get_an_error_of_their_own(events: EventStore) -> None:
+    def full(batch, now) -> NoReturn:
+        raise StoreError("the disk is full", code="store_disk_full", hint="free space")
+
+    write, events._log.write = events._log.write, full  # type: ignore[method-assign]
+    outcomes = []
+
+    def blocking(index: int) -> None:
+        with pytest.raises(StoreError) as caught:
+            events.append(event(index))
+        outcomes.append(caught.value)
+
+    in_threads(8, blocking)
+    assert len({id(one) for one in outcomes}) == 8
+    assert {(one.stable_code, one.hint, one.status) for one in outcomes} == {("store_disk_full", "free space", 503)}
+    events._log.write = write  # type: ignore[method-assign]
+    assert events.append(event()).position == 1
+
+
+@pytest.mark.parametrize("end", [KeyboardInterrupt, SystemExit])
+def test_a_leader_that_dies_leaves_nobody_waiting(events: EventStore, database_url: str, end: type[BaseException]) -> None:
+    write, deaths = events._log.write, []
+
+    def deadly(batch, now):
+        if len(batch) > 1 and not deaths:
+            deaths.append(len(batch))
+            raise end
+        return write(batch, now)
+
+    events._log.write = deadly  # type: ignore[method-assign]
+    outcomes = append_at_once(events, [str(number) for number in range(20)])
+    assert len(outcomes) == 20
+    lost = [one for one in outcomes.values() if isinstance(one, EventsUnavailableError)]
+    assert len(lost) + sum(isinstance(one, end) for one in outcomes.values()) == deaths[0] == 20
+    assert all(one.event_ids and one.event_ids[0] in str(one.hint) for one in lost)
+    assert events.get_stats()["waiting"] == 0
+    assert events.append(event("after")).position == 2
+
+    async def later() -> None:
+        assert (await events.append(event("later"))).position == 3
+
+    asyncio.run(later())
+    assert len(whole(database_url)) == 3
+
+
+@pytest.mark.parametrize("end", [KeyboardInterrupt, SystemExit])
+def test_the_thread_that_serves_tasks_outlives_whatever_is_thrown_in_it(events: EventStore, end: type[BaseException]) -> None:
+    write, deaths = events._log.write, []
+
+    def deadly(batch, now):
+        if len(deaths) < 3:
+            deaths.append(1)
+            raise end
+        return write(batch, now)
+
+    events._log.write = deadly  # type: ignore[method-assign]
+
+    async def tasks() -> list[object]:
+        return await asyncio.wait_for(asyncio.gather(*(events.append_many([event(n)] * 300) for n in range(6)), return_exceptions=True), 60)
+
+    found = asyncio.run(tasks())
+    assert [isinstance(one, EventsUnavailableError) for one in found] == [True] * 3 + [False] * 3
+    assert events.head() == 900
+
+
+def test_a_process_without_room_for_a_thread_writes_all_the_same(events: EventStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    start = threading.Thread.start
+
+    def refused(thread: threading.Thread) -> None:
+        if thread.name == "rakiza-events":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refused)
+
+    async def tasks() -> list[int]:
+        return [one.position for one in await asyncio.wait_for(asyncio.gather(*(events.append(event(n)) for n in range(20))), 60)]
+
+    assert sorted(asyncio.run(tasks())) == list(range(1, 21))
+    outcomes = append_at_once(events, [str(number) for number in range(10)])
+    assert sorted(outcomes.values()) == list(range(22, 32))
+
+
+def test_a_loop_that_ends_before_its_answers_harms_nobody(events: EventStore, database_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    loop = asyncio.new_event_loop()
+
+    async def leave() -> None:
+        futures.extend(events.append(event(f"task{n}")) for n in range(5))
+
+    futures: list[object] = []
+    with held(events.store):
+        other = threading.Thread(target=events.append, args=(event("thread"),), daemon=True)
+        runner = threading.Thread(target=lambda: loop.run_until_complete(leave()), daemon=True)
+        join([runner], start=True)
+        other.start()
+        gathered(events, 6)
+        loop.close()
+    join([other])
+    assert "an event loop ended before" in caplog.text
+    assert len(whole(database_url)) == 6
+    assert events.append(event()).position == 7
+
+
+def test_a_cancelled_task_takes_nobody_with_it(events: EventStore, database_url: str) -> None:
+    async def tasks() -> list[object]:
+        waiting = [asyncio.ensure_future(events.append(event(n))) for n in range(10)]
+        await asyncio.to_thread(gathered, events, 10)
+        for task in waiting[::2]:
+            task.cancel()
+        release.set()
+        return await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), 60)
+
+    release, locked = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with held(events.store):
+            locked.set()
+            release.wait(60)
+
+    holder = threading.Thread(target=hold, daemon=True)
+    holder.start()
+    locked.wait(60)
+    found = asyncio.run(tasks())
+    join([holder])
+    assert [isinstance(one, asyncio.CancelledError) for one in found] == [True, False] * 5
+    assert len(whole(database_url)) == 10  # a cancelled wait does not take back what was handed over
+
+
+def test_closing_writes_what_waits_and_what_comes_later_opens_anew(events: EventStore, database_url: str) -> None:
+    def tasks() -> None:
+        async def all_at_once() -> list[object]:
+            return await asyncio.gather(*(events.append(event(f"task{n}")) for n in range(10)))
+
+        assert len(asyncio.run(all_at_once())) == 10
+
+    threads = [threading.Thread(target=events.append, args=(event(n),), daemon=True) for n in range(10)]
+    threads.append(threading.Thread(target=tasks, daemon=True))
+    closer = threading.Thread(target=events.close, daemon=True)
+    with held(events.store):
+        for thread in threads:
+            thread.start()
+        gathered(events, 20)
+        closer.start()
+    join([*threads, closer])
+    assert len(whole(database_url)) == 20
+    for _ in range(2):
+        assert events.append(event()).position > 20
+        in_threads(1, lambda _: tasks())
+        events.close()
+    assert len(whole(database_url)) == 42
+
+
+def test_closing_races_with_tasks_and_none_waits_for_ever(events: EventStore, database_url: str) -> None:
+    async def tasks() -> int:
+        return sum([1 for _ in range(60 * ROUNDS) if (await asyncio.wait_for(events.append(event()), 60)).position])
+
+    counts: list[int] = []
+    runner = threading.Thread(target=lambda: counts.append(asyncio.run(tasks())), daemon=True)
+    runner.start()
+    while runner.is_alive():
+        events._group.close()
+    join([runner])
+    assert counts == [len(whole(database_url))] == [60 * ROUNDS]
+
+
+def test_a_caller_of_growth_that_fails_does_not_make_a_written_append_fail(events: EventStore) -> None:
+    def broken() -> None:
+        raise ArithmeticError("a waker failed")
+
+    called: list[int] = []
+    wakers = [events.growth.on_growth(broken), events.growth.on_growth(lambda: called.append(1)), events.growth.on_growth(broken)]
+    assert events.append(event()).position == 1
+    assert called
+    del wakers
+
+
+WAIT_AND_BE_INTERRUPTED = """
+import signal, sys, threading
+from events_faults import event, gathered, held, join
+from rakiza.events import create_event_store
+events = create_event_store(sys.argv[1])
+class Enough(Exception): pass
+def stop(*_): raise Enough
+signal.signal(signal.SIGALRM, stop)
+locked, release = threading.Event(), threading.Event()
+def hold():
+    with held(events.store):
+        locked.set(); release.wait(60)
+holder = threading.Thread(target=hold, daemon=True); holder.start(); locked.wait(60)
+threads = [threading.Thread(target=events.append, args=(event(n),), daemon=True) for n in range(2)]
+threads[0].start(); gathered(events, 1)
+def second():  # after the main thread's append, so that the lead would be handed to that
+    gathered(events, 2); threads[1].start(); gathered(events, 3); signal.pthread_kill(threading.main_thread().ident, signal.SIGALRM)
+helper = threading.Thread(target=second, daemon=True); helper.start()
+try:
+    events.append(event("main"))
+except Enough:
+    print("interrupted")
+helper.join(60)
+release.set()
+join([holder, *threads])
+print("waiting", events.get_stats()["waiting"], "next", events.append(event()).position)
+events.close()
+"""
+STORM = """
+import random, signal, sys, threading, time
+from events_faults import event, join
+from rakiza.events._core import Append, Appended, Origin, new_event
+from rakiza.events._group import GroupCommit
+from rakiza.events import EventSettings
+written, order = [], random.Random(7)
+def flush(batch):
+    time.sleep(0.0002)
+    written.extend(append.events[0].event_id for append in batch)
+    return [[Appended(1, 1, append.events[0].event_id)] for append in batch]
+group = GroupCommit(flush, EventSettings())
+def one(stream):
+    return Append((new_event(event(stream), Origin(), 10000),))
+class Enough(Exception): pass
+armed, done, told = False, threading.Event(), []
+def stop(*_):
+    if armed: raise Enough
+signal.signal(signal.SIGALRM, stop)
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])  # for the threads; the main thread takes it back
+def write(index):
+    while not done.is_set():
+        append = one(index)
+        verdict = group.submit(append)
+        if isinstance(verdict, list):
+            told.append(append.events[0].event_id)
+        else:
+            assert type(verdict).__name__ == "EventsUnavailableError", repr(verdict)
+threads = [threading.Thread(target=write, args=(n,), daemon=True) for n in range(3)]
+for thread in threads: thread.start()
+signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGALRM])
+interrupted = 0
+for number in range(int(sys.argv[1])):
+    try:
+        armed = True
+        signal.setitimer(signal.ITIMER_REAL, order.uniform(0.00005, 0.003))
+        while True:
+            group.submit(one("main"))
+    except Enough:
+        interrupted += 1
+    finally:
+        armed = False
+done.set()
+join(threads)
+assert len(set(written)) == len(written) and set(told) <= set(written)
+print("interrupted", interrupted, "waiting", group.waiting, "left", len(group._queue), group._leader)
+"""
+FORK = """
+import os, sys, threading
+from events_faults import event, gathered, join
+from rakiza.events import create_event_store
+events = create_event_store(sys.argv[1])
+events.append(event("before"))
+events.start(); seen = events.growth.count; events.growth.wait(seen, 0.3)
+session = events._log._connection.info.backend_pid if events.store.dialect == "postgresql" else 0
+threads = [threading.Thread(target=events.append, args=(event(n),), daemon=True) for n in range(5)]
+write, release = events._log.write, threading.Event()
+def slow(batch, now):
+    release.wait(60)
+    return write(batch, now)
+events._log.write = slow  # not the database's lock: SQLite itself forbids to fork within a transaction
+for thread in threads: thread.start()
+gathered(events, 5)
+child = os.fork()
+if child == 0:
+    grandchild = os.fork()  # as a daemon does
+    if grandchild:
+        sys.exit(os.waitstatus_to_exitcode(os.waitpid(grandchild, 0)[1]))
+    assert events.get_stats()["waiting"] == 0
+    events._log.write = write
+    for n in range(3):
+        events.append(event("child"))
+    seen = events.growth.count
+    events.append(event("child"))
+    assert events.growth.count > seen
+    events.close()
+    sys.exit(0)
+release.set()
+join(threads)
+code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+events.append(event("after"))
+same = events.store.dialect == "sqlite" or events._log._connection.info.backend_pid == session
+print("child", code, "same session", same, "head", events.head())
+events.close()
+"""
+
+
+def test_a_waiting_caller_that_is_interrupted_does_not_take_the_lead_with_it(database_url: str, python_process: Process) -> None:
+    lines = python_process(WAIT_AND_BE_INTERRUPTED, database_url, env=PATHS).finish(timeout_seconds=60)
+    assert lines[-2:] == ["interrupted", "waiting 0 next 3"]
+    assert len(whole(database_url)) == 3
+
+
+def test_a_storm_of_interrupts_leaves_nobody_waiting(python_process: Process) -> None:
+    number = 200 * ROUNDS
+    lines = python_process(STORM, str(number), env=PATHS).finish(timeout_seconds=60 * ROUNDS)
+    assert lines[-1] == f"interrupted {number} waiting 0 left 0 None"
+
+
+def test_a_fork_leaves_what_waits_to_the_parent_and_its_connection_alone(database_url: str, python_process: Process) -> None:
+    lines = python_process(FORK, database_url, env=PATHS).finish(timeout_seconds=60)
+    assert lines[-1] == "child 0 same session True head 11"
+    assert len(whole(database_url)) == 11
