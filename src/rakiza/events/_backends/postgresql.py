@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from rakiza.events._core import Append, Appended, NewEvent, Row, Verdict
-from rakiza.store import Store
+from rakiza.store import Store, Transaction
 
 from . import SqlLog
 
@@ -32,7 +32,7 @@ class PostgresqlLog(SqlLog):
         """Write a batch in one commit: at first as if nothing stood against it."""
         if all(append.condition is None for append in batch):
             try:
-                return self._at_once(batch, now)
+                return self._at_once(self._open(), batch, now)
             except self.store.driver_error as error:
                 if getattr(error, "sqlstate", None) not in REFUSED:
                     raise (self.store.explain(error) or error) from error
@@ -40,9 +40,16 @@ class PostgresqlLog(SqlLog):
         with self.store.begin() as tx:
             return self.write_in(tx, batch, now)
 
-    def _at_once(self, batch: Sequence[Append], now: datetime) -> list[Verdict]:
+    def write_in(self, tx: Transaction, batch: Sequence[Append], now: datetime) -> list[Verdict]:
+        """Write in the open transaction: in one round trip when nothing can stand against it, however many streams there are."""
+        if any(append.condition or event.expected is not None or event.repeated for append in batch for event in append.events):
+            return super().write_in(tx, batch, now)
+        return self._at_once(tx.driver_connection, batch, now)
+
+    @staticmethod
+    def _at_once(driver: Any, batch: Sequence[Append], now: datetime) -> list[Verdict]:
         events = [event for append in batch for event in append.events]
-        first, versions = self._open().execute(CALL, _arguments(events, now)).fetchone()
+        first, versions = driver.execute(CALL, _arguments(events, now)).fetchone()
         places = iter(zip(range(first + 1, first + 1 + len(events)), versions, strict=True))
         return [[Appended(*next(places), event.event_id) for event in append.events] for append in batch]
 
