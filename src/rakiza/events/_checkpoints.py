@@ -174,6 +174,7 @@ class Ledger:
             hint = "mend the cause, then retry the dead letters or rebuild the projection"
             raise EventError(f"{name} has {MAX_DEAD_LETTERS:,} dead letters and takes no more: {told(error)}", hint=hint) from error
         self.exhume(tx, name, event.position)
+        event = event if event.event_id else self.event(event.position)  # a projection may not have fetched it
         given = {"tenant_id": event.tenant, "projection": name, "position": event.position, "event_id": event.event_id}
         given |= {"event_type": event.event_type, "error": told(error), "attempts": attempts, "failed_at": self.clock.now()}
         tx.execute(insert(DEAD_LETTER).values(given))

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import ClassVar, Generic, TypeVar
 
+import msgspec
 from sqlalchemy import text
 
 from rakiza.store import Transaction
@@ -32,6 +33,8 @@ class Projection:
     version: int = 0
     event_types: tuple[str, ...] = ()
     """The types that matter, all when empty."""
+    columns: tuple[str, ...] = ()
+    """The columns of the event that matter, such as `("aggregate_id", "payload")`: a rebuild fetches nothing else. All when empty."""
     batch_events: int = MAX_PAGE
     """How many events one transaction takes at most, up to 5,000."""
     max_attempts: int = 3
@@ -98,6 +101,7 @@ class ProjectionFollower(Follower):
             hint = "use at most 40 small letters, digits and underscores that do not end in a number, for it becomes the name of a table"
             raise EventError(f"a projection cannot be named {projection.name!r}", hint=hint)
         super().__init__(ledger, projection.name, projection.event_types, projection.batch_events)
+        self.filter = msgspec.structs.replace(self.filter, columns=tuple(projection.columns))
         self.projection = projection
 
     def table(self, row: Checkpoint) -> str:

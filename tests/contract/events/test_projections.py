@@ -479,3 +479,23 @@ def test_a_projection_that_cannot_make_its_table_is_told(events: EventStore, sto
     clock.advance(1)
     assert (events.catch_up(), state(events)["status"]) == (0, "live")
 
+
+
+def test_only_the_columns_a_projection_names_are_fetched(events: EventStore, store: Store) -> None:
+    class Lean(InvoiceTotals):
+        columns = ("aggregate_id", "payload")
+        max_attempts = 1
+
+        def project(self, tx: Transaction, events: Sequence[Event], table: str) -> None:
+            assert {(event.user_id, event.metadata_text, event.event_id) for event in events} == {(None, None, None)}
+            if any(event.aggregate_id == "broken" for event in events):
+                raise ValueError("لا يمكن")
+            super().project(tx, events, table)
+
+    events.register_projection(Lean())
+    fill(events, 5)
+    events.append({"event_type": "invoice.created", "aggregate_type": "Invoice", "aggregate_id": "broken", "user_id": "u-1"})
+    assert events.catch_up() == 0
+    assert shown(store) == added(everything(events)[:5])
+    (letter,) = events.dead_letters("totals")
+    assert letter["event_id"] == everything(events)[-1].event_id
