@@ -26,6 +26,7 @@ _NUMBERS = frozenset({int, UUID})
 _PLAIN = frozenset({str, int, bool, type(None), UUID, datetime})
 _encode = msgspec.json.Encoder(decimal_format="string", uuid_format="canonical").encode
 _decode = msgspec.json.Decoder().decode
+_in_order = msgspec.json.Encoder(order="sorted").encode
 _object = msgspec.json.Decoder(dict[str, object]).decode
 
 Stream = tuple[str, str, str]
@@ -309,12 +310,16 @@ class Stored(NamedTuple):
 
 def content(event: NewEvent) -> tuple[object, ...]:
     """Return what two events with one id must share to be the same event."""
-    return (event.stream, event.event_type, event.schema_version, _decode(event.payload), event.tags)
+    return (event.stream, event.event_type, event.schema_version, _plain(event.payload), event.tags)
 
 
 def stored_content(stream: Stream, event_type: str, schema_version: int, payload: str, tags: str | None) -> tuple[object, ...]:
     """Return the same of an event that is stored."""
-    return (stream, event_type, schema_version, _decode(payload), tuple(_decode(tags)) if tags else ())
+    return (stream, event_type, schema_version, _plain(payload), tuple(_decode(tags)) if tags else ())
+
+
+def _plain(payload: str) -> bytes:
+    return _in_order(_decode(payload))  # as text, because Python takes true, 1 and 1.0 for the same
 
 
 def decide(
