@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from rakiza.store import Transaction
 
-from ._checkpoints import LIVE, LOCK_TIMEOUT, REBUILDING, RETIRED, Checkpoint, FencedError, Follower, Ledger, log, told
+from ._checkpoints import LIVE, LOCK_TIMEOUT, REBUILDING, RETIRED, Checkpoint, FencedError, Follower, Held, Ledger, log, told
 from ._core import Event
 from ._reading import MAX_PAGE
 from .errors import EventError, RebuildRunningError
@@ -19,6 +19,8 @@ S = TypeVar("S")
 PROBE = text("select 1")
 GENERATIONS = 10_000
 WAIT_SECONDS = 0.02
+PATIENCE = 5
+"""How often the database may be in trouble before a caller who waits for a rebuild is told."""
 NAME = re.compile(r"(?!.*_[0-9]+$)[a-z][a-z0-9_]{0,39}")
 
 
@@ -248,12 +250,13 @@ class ProjectionFollower(Follower):
             more = self.turn()
             self.ledger.beat()
             row = next((row for row in self.ledger.rows(self.name) if row.generation == number and row.status != RETIRED), None)
-            if row is None:
-                raise EventError(f"the rebuild of {self.name} was given up for another one")
+            if row is None or self.ledger.closing:
+                raise EventError(f"the rebuild of {self.name} was given up for another one or left to others")
             if row.status == LIVE:
                 self.turn()
                 return
-            if (held := self.held.get(number)) and held.error:
+            held = self.held.get(number, Held())
+            if held.error and (held.failures > PATIENCE or not self.ledger.is_trouble(held.error)):
                 raise held.error
             if not more:
                 time.sleep(WAIT_SECONDS)

@@ -8,6 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from rakiza.events import Consumer, Event, EventError, EventSettings, EventStore
+from rakiza.events._checkpoints import Checkpoint
 from rakiza.store import Store, StoreUnavailableError
 from rakiza.testing import FrozenClock
 from totals import CUSTOMERS, InvoiceTotals, invoice
@@ -184,6 +185,27 @@ def test_the_owner_alone_hands_events_over(store: Store, clock: FrozenClock) -> 
     clock.advance(2)
     assert two.catch_up() == 0
     assert seen == [("one", 1), ("one", 2), ("two", 3), ("two", 4)]
+    two.close()
+
+
+def test_who_takes_over_looks_again_before_it_hands_anything_over(store: Store, clock: FrozenClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    one, two = EventStore(store, clock=clock), EventStore(store, clock=clock)
+    for each in (one, two):
+        each.register_consumer(Consumer(name="webhook", handler=lambda event: seen.append(event.position)))
+    fill(one, 1)
+    one.catch_up()
+    fill(one, 3, first=2)
+    real = two.followers.ledger.claim
+
+    def claim_late(row: Checkpoint) -> bool:
+        one.catch_up()
+        one.close()
+        return real(row)
+
+    monkeypatch.setattr(two.followers.ledger, "claim", claim_late)
+    assert two.catch_up() == 0
+    assert seen == [1, 2, 3, 4]
     two.close()
 
 
