@@ -1,10 +1,10 @@
 """What the ERP tells the log of events in the transaction that changes the rows, and how it reads the history of a line back."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import NamedTuple, Protocol
 
-from rakiza._kernel import Principal, uuid7
+from rakiza._kernel import Principal
 from rakiza.events import Event, EventStore
 from rakiza.store import Transaction
 
@@ -27,7 +27,7 @@ class History(Protocol):
     """Keep what happened and tell it again."""
 
     def record(self, tx: Transaction, caller: Principal, code: str, facts: Iterable[Fact]) -> None:
-        """Write facts about the project `code` with the transaction, or not at all; the first is the cause of the others."""
+        """Write facts about the project `code` with the transaction, or not at all; the first, which must be there, is the cause of the others."""
         ...
 
     def of_item(self, tx: Transaction, caller: Principal, code: str, item: int, *, limit: int, before: int | None) -> Sequence[Event]:
@@ -54,8 +54,9 @@ class EventHistory:
 
     def record(self, tx: Transaction, caller: Principal, code: str, facts: Iterable[Fact]) -> None:
         """Append the facts at the end of the transaction."""
-        events = _events(caller, code, facts)
-        while part := list(islice(events, CHUNK)):
+        events = (_event(caller, code, fact) for fact in facts)
+        cause = {"causation_id": self._events.append(next(events), tx).event_id}
+        while part := [{**event, **cause} for event in islice(events, CHUNK)]:
             self._events.append_many(part, tx)
 
     def of_item(self, tx: Transaction, caller: Principal, code: str, item: int, *, limit: int, before: int | None) -> Sequence[Event]:
@@ -72,17 +73,11 @@ def difference(before: Mapping[str, str | None], after: Mapping[str, str | None]
     return {name: {"from": before[name], "to": text} for name, text in after.items() if before[name] != text}
 
 
-def _events(caller: Principal, code: str, facts: Iterable[Fact]) -> Iterator[dict[str, object]]:
+def _event(caller: Principal, code: str, fact: Fact) -> dict[str, object]:
+    kind, identity = (PROJECT, code) if fact.item is None else (ITEM, _item_stream(code, fact.item))
+    what = {"event_type": fact.event_type, "aggregate_type": kind, "aggregate_id": identity, "payload": fact.payload}
     # A person is named by an id, so that the log, which forgets nothing, holds no personal data; a program has no such id.
-    shared = {"tenant": caller.tenant, "user_id": caller.id, "metadata": {} if caller.user_key else {"by": caller.name}}
-    cause: dict[str, object] = {"event_id": uuid7()}
-    for fact in facts:
-        stream = (PROJECT, code) if fact.item is None else (ITEM, _item_stream(code, fact.item))
-        yield {
-            "event_type": fact.event_type, "aggregate_type": stream[0], "aggregate_id": stream[1], "payload": fact.payload, **shared, **cause,
-        }
-        if "event_id" in cause:
-            cause = {"causation_id": cause["event_id"]}
+    return {**what, "tenant": caller.tenant, "user_id": caller.id, "metadata": {} if caller.user_key else {"by": caller.name}}
 
 
 def _item_stream(code: str, item: int) -> str:

@@ -37,7 +37,7 @@ ROOM_LINES = {
     "noufal": 7000,
 }
 PLATFORM_LINES = 24_000
-UI_LINES = 12_000
+UI_LINES = 11_400
 UI_KINDS = {".ts", ".svelte", ".css", ".html", ".mjs", ".js"}
 
 

@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 import bills
 import offices
+from rakiza.store import Store
 from served import Served
 
-ROWS = 8_000
+FEW, ROWS = 500, 8_000
 MOMENTS = (0.25, 0.5, 0.7, 0.8, 0.88, 0.94, 0.99)
 
 
@@ -44,9 +46,22 @@ def state(server: Served) -> tuple[int, str]:
     return summary["items_count"], summary["total_cost"]
 
 
+def recorded(url: str) -> tuple[int, dict[str, int]]:
+    """Return how often the bill of P was imported by its rows, and how many events of each type its history has."""
+    store = Store(url)
+    mine = "aggregate_id = 'P' or aggregate_id like 'P/%'"
+    with store.read() as tx:
+        imports = "select count(*) from noufal_boq_import i join noufal_projects_project p on p.id = i.project_id where p.code = 'P'"
+        kinds = tx.execute(sa.text(f"select event_type, count(*) from rakiza_events_event where {mine} group by event_type"))
+        found = tx.scalar(sa.text(imports)), {kind: count for kind, count in kinds if kind.startswith("boq.")}
+    store.close()
+    return found
+
+
 def test_kill_9_during_an_import_leaves_all_or_nothing(tmp_path: Path, durable_url: str) -> None:
-    first, second = book(500, 10), book(ROWS, 20)
-    before, after = (500, "5000.00"), (ROWS, f"{ROWS * 20}.00")
+    first, second = book(FEW, 10), book(ROWS, 20)
+    before, after = (FEW, f"{FEW * 10}.00"), (ROWS, f"{ROWS * 20}.00")
+    grown = shrunk = 0
     with Served(tmp_path / "home", durable_url) as server:
         server.sign_in().send("POST", "/api/projects", {"code": "P", "name": "مشروع"})
         server.send("POST", "/api/projects", {"code": "WARM", "name": "قياس"})
@@ -78,8 +93,12 @@ def test_kill_9_during_an_import_leaves_all_or_nothing(tmp_path: Path, durable_u
             assert found == after or not told
             assert server.get("/api/projects/P")["items_count"] == found[0]
             outcomes.add(found)
+            grown += found == after
+            kinds = {"boq.imported": 1 + grown + shrunk, "boq.item_changed": FEW * (grown + shrunk), "boq.item_removed": (ROWS - FEW) * shrunk}
+            assert recorded(durable_url) == (1 + grown + shrunk, {kind: count for kind, count in kinds.items() if count})
             if found == after:
-                assert server.upload("P", first).json()["changes"]["removed"] == ROWS - 500
+                assert server.upload("P", first).json()["changes"]["removed"] == ROWS - FEW
+                shrunk += 1
     assert before in outcomes
 
 

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any, ClassVar, NamedTuple
 
 from sqlalchemy import Select, bindparam, delete, func, insert, or_, select, text, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.sql import ColumnElement
 
 from rakiza._kernel import DEFAULT_TENANT, Clock, Repeating, describe, span_id
@@ -44,17 +44,6 @@ class Checkpoint(NamedTuple):
     owner: str | None
     seen_at: datetime | str
     error: str | None
-
-
-class DeadLetter(NamedTuple):
-    """Tell which event was set aside, and why."""
-
-    position: int
-    event_id: str
-    event_type: str
-    error: str
-    attempts: int
-    failed_at: str
 
 
 class FencedError(Exception):
@@ -174,6 +163,7 @@ class Ledger:
             hint = "mend the cause, then retry the dead letters or rebuild the projection"
             raise EventError(f"{name} has {MAX_DEAD_LETTERS:,} dead letters and takes no more: {told(error)}", hint=hint) from error
         self.exhume(tx, name, event.position)
+        event = event if event.event_id else self.event(event.position)  # a projection may not have fetched it
         given = {"tenant_id": event.tenant, "projection": name, "position": event.position, "event_id": event.event_id}
         given |= {"event_type": event.event_type, "error": told(error), "attempts": attempts, "failed_at": self.clock.now()}
         tx.execute(insert(DEAD_LETTER).values(given))
@@ -189,11 +179,11 @@ class Ledger:
             changed = {"error": told(error), "failed_at": self.clock.now(), "attempts": _dead.attempts + 1}
             tx.execute(update(DEAD_LETTER).where(_dead.projection == name, _dead.position == position).values(changed))
 
-    def letters(self, name: str) -> list[DeadLetter]:
+    def letters(self, name: str) -> list[dict[str, Any]]:
         """Return the dead letters of a follower in order of position."""
         with self.store.read() as tx:
             found = tx.execute(select(*_LETTER).where(_dead.projection == name).order_by(_dead.position).limit(MAX_DEAD_LETTERS))
-            return [DeadLetter._make((*row[:-1], utc_text(row[-1]))) for row in found]
+            return [{**row, "failed_at": utc_text(row["failed_at"])} for row in found.mappings()]
 
     def count_letters(self, tx: Transaction) -> dict[str, int]:
         """Return how many dead letters each follower has."""
@@ -220,28 +210,26 @@ class Ledger:
 
 
 def told(error: BaseException) -> str:
-    """Return what happened as text that every database takes."""
-    said = f"{type(error).__name__}: {describe(error)}".replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()
-    return said[:MAX_ERROR_CHARACTERS]
+    """Return what happened as text that every database takes; of a database's error the first line only, because the rest shows data."""
+    said = describe(error.orig).partition("\n")[0] if isinstance(error, DBAPIError) and error.orig else describe(error)
+    return f"{type(error).__name__}: {said}".replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()[:MAX_ERROR_CHARACTERS]
 
 
 def pause_seconds(failures: int) -> float:
     """Return how long to wait after so many failures in a row: doubling, bounded."""
-    return min(FIRST_PAUSE_SECONDS * 2.0 ** (failures - 1), MAX_PAUSE_SECONDS) if failures < 30 else MAX_PAUSE_SECONDS
+    return min(FIRST_PAUSE_SECONDS * 2.0 ** min(failures - 1, 20), MAX_PAUSE_SECONDS)
 
 
 def _one(row: Checkpoint) -> tuple[ColumnElement[bool], ...]:
     return (_mark.tenant_id == DEFAULT_TENANT, _mark.projection == row.name, _mark.generation == row.generation)
 
 
-class Held:
-    """Remember what holds one generation up and until when it pauses."""
+class Held(NamedTuple):
+    """Remember what holds one generation up, or that somebody else owns it, and until when it pauses."""
 
-    __slots__ = ("error", "failures", "until")
-
-    def __init__(self) -> None:
-        self.error: Exception | None = None
-        self.failures, self.until = 0, 0.0
+    error: Exception | None = None
+    failures: int = 0
+    until: float = 0.0
 
 
 class Follower:
@@ -281,14 +269,16 @@ class Follower:
                 return False
             found: list[Checkpoint] = []
             more = self._guarded(None, lambda: found.extend(self.rows()))
+            if found:
+                numbers = {None, *(row.generation for row in found)}
+                self.held = {number: held for number, held in self.held.items() if number in numbers}
             for row in found:
                 if not self._waits(row.generation):
                     more |= self._guarded(row, lambda row=row: self._owns(row) and self.advance(row))  # type: ignore[misc]
             return more
 
     def _waits(self, number: int | None) -> bool:
-        held = self.held.get(number)
-        return held is not None and self.ledger.clock.monotonic() < held.until
+        return self.ledger.clock.monotonic() < self.held.get(number, Held()).until
 
     def _guarded(self, row: Checkpoint | None, work: Callable[[], bool | None]) -> bool:
         number = row.generation if row else None
@@ -299,15 +289,15 @@ class Follower:
         except Exception as error:  # noqa: BLE001 - border: observer hook
             self._hold(row, error)
             return False
-        if (held := self.held.get(number)) and held.error:
-            del self.held[number]
+        if not self._waits(number):
+            self.held.pop(number, None)
         return more
 
     def _hold(self, row: Checkpoint | None, error: Exception) -> None:
-        held = self.held.setdefault(row.generation if row else None, Held())
-        held.error, held.failures = error, held.failures + 1
-        pause = pause_seconds(held.failures)
-        held.until = self.ledger.clock.monotonic() + pause
+        number = row.generation if row else None
+        failures = self.held.get(number, Held()).failures + 1
+        pause = pause_seconds(failures)
+        self.held[number] = Held(error, failures, self.ledger.clock.monotonic() + pause)
         log.warning("%s is held up and tries again in %g s: %s", self.name, pause, told(error))
         if row is not None and row.error != told(error):
             self.ledger.note(row, told(error))
@@ -317,8 +307,8 @@ class Follower:
             return True
         if self.ledger.claim(row):
             self.reached.pop(row.generation, None)
-            return True
-        self.held.setdefault(row.generation, Held()).until = self.ledger.clock.monotonic() + self.ledger.settings.poll_seconds
+            raise FencedError  # the owner before may have moved it since it was read
+        self.held[row.generation] = Held(until=self.ledger.clock.monotonic() + self.ledger.settings.poll_seconds)
         return False
 
     def rows(self) -> list[Checkpoint]:

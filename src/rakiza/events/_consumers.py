@@ -79,6 +79,7 @@ class ConsumerFollower(Follower):
             moved = self.ledger.move(tx, row, event.position)
             if error is not None:
                 self.ledger.bury(tx, self.name, event, error, attempts)
+        self.held.pop(row.generation, None)  # the next event that fails begins with a short pause
         return moved
 
     def _attempt(self, event: Event) -> Exception | None:

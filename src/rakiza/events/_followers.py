@@ -1,6 +1,7 @@
 """All followers of a log in one process: registered, woken when the log grows, shown, rebuilt, retried."""
 
 from collections.abc import Sequence
+from typing import cast
 
 from rakiza._kernel import LoopThread, Supervisor
 from rakiza.errors import NotFoundError
@@ -63,7 +64,7 @@ class Followers:
         for follower in chosen:
             follower.catch_up()
         names = {follower.name for follower in chosen}
-        return max((int(str(state["lag"])) for state in self.states() if state["name"] in names), default=0)
+        return max((cast("int", state["lag"]) for state in self.states() if state["name"] in names), default=0)
 
     def rebuild(self, name: str, *, wait: bool) -> int:
         """Build the next generation of a projection and return its number."""
@@ -91,7 +92,7 @@ class Followers:
         shown = max((row for row in rows if row.status != RETIRED), key=lambda row: row.status == LIVE, default=None)
         built = next((row for row in rows if row.status == REBUILDING), None)
         follower = self._followers.get(name)
-        held = [told(held.error) for held in follower.held.values() if held.error] if follower else []
+        held = [told(held.error) for held in list(follower.held.values()) if held.error] if follower else []
         error = next((row.error for row in (shown, built) if row and row.error), held[0] if held else None)
         status = "failing" if error else "stopped" if shown is None or shown.owner not in alive else REBUILDING if built else LIVE
         kind = follower.kind if follower else "consumer" if shown and shown.generation == 0 else "projection"
@@ -109,14 +110,10 @@ class Followers:
             "rebuild": {"generation": built.generation, "position": built.position} if built else None,
         }
 
-    def dead_letters(self, name: str) -> list[dict[str, object]]:
-        """Return the events that were set aside, in order."""
-        return [letter._asdict() for letter in self.ledger.letters(name)]
-
     def retry(self, name: str, positions: Sequence[int] | None) -> dict[str, int]:
         """Apply events that were set aside again; those that fail stay, with one more attempt."""
         follower, resolved = self._of(name), 0
-        chosen = [letter.position for letter in self.ledger.letters(name) if positions is None or letter.position in positions]
+        chosen = [letter["position"] for letter in self.ledger.letters(name) if positions is None or letter["position"] in positions]
         for position in chosen:
             try:
                 follower.retry(position)

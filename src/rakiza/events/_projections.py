@@ -5,11 +5,12 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import ClassVar, Generic, TypeVar
 
+import msgspec
 from sqlalchemy import text
 
 from rakiza.store import Transaction
 
-from ._checkpoints import LIVE, LOCK_TIMEOUT, REBUILDING, RETIRED, Checkpoint, FencedError, Follower, Ledger, log, told
+from ._checkpoints import LIVE, LOCK_TIMEOUT, REBUILDING, RETIRED, Checkpoint, FencedError, Follower, Held, Ledger, log, told
 from ._core import Event
 from ._reading import MAX_PAGE
 from .errors import EventError, RebuildRunningError
@@ -18,6 +19,8 @@ S = TypeVar("S")
 PROBE = text("select 1")
 GENERATIONS = 10_000
 WAIT_SECONDS = 0.02
+PATIENCE = 5
+"""How often the database may be in trouble before a caller who waits for a rebuild is told."""
 NAME = re.compile(r"(?!.*_[0-9]+$)[a-z][a-z0-9_]{0,39}")
 
 
@@ -32,6 +35,8 @@ class Projection:
     version: int = 0
     event_types: tuple[str, ...] = ()
     """The types that matter, all when empty."""
+    columns: tuple[str, ...] = ()
+    """The columns of the event that matter, such as `("aggregate_id", "payload")`: a rebuild fetches nothing else. All when empty."""
     batch_events: int = MAX_PAGE
     """How many events one transaction takes at most, up to 5,000."""
     max_attempts: int = 3
@@ -98,6 +103,7 @@ class ProjectionFollower(Follower):
             hint = "use at most 40 small letters, digits and underscores that do not end in a number, for it becomes the name of a table"
             raise EventError(f"a projection cannot be named {projection.name!r}", hint=hint)
         super().__init__(ledger, projection.name, projection.event_types, projection.batch_events)
+        self.filter = msgspec.structs.replace(self.filter, columns=tuple(projection.columns))
         self.projection = projection
 
     def table(self, row: Checkpoint) -> str:
@@ -244,12 +250,13 @@ class ProjectionFollower(Follower):
             more = self.turn()
             self.ledger.beat()
             row = next((row for row in self.ledger.rows(self.name) if row.generation == number and row.status != RETIRED), None)
-            if row is None:
-                raise EventError(f"the rebuild of {self.name} was given up for another one")
+            if row is None or self.ledger.closing:
+                raise EventError(f"the rebuild of {self.name} was given up for another one or left to others")
             if row.status == LIVE:
                 self.turn()
                 return
-            if (held := self.held.get(number)) and held.error:
+            held = self.held.get(number, Held())
+            if held.error and (held.failures > PATIENCE or not self.ledger.is_trouble(held.error)):
                 raise held.error
             if not more:
                 time.sleep(WAIT_SECONDS)

@@ -10,7 +10,7 @@ from rakiza.store import Store, StoreError
 from rakiza.telemetry import Telemetry
 
 from ._anchors import Anchor, FileAnchor, ObjectAnchor
-from ._notes import Signer
+from ._notes import PublicKey, Signer
 from ._personal import PersonalData
 from ._sealer import Sealer
 from ._trail import AuditTrail
@@ -57,7 +57,8 @@ def _start(events: EventStore, trail: AuditTrail, home: Path, name: str) -> Call
         try:
             events.personal = PersonalData(events.store, path=home / "keys" / "personal.key", key=settings.master_key, clock=events.clock)
             if settings.seal:
-                signer = Signer(name, path=home / "keys" / "seal.key", key=settings.signing_key)
+                earlier = [PublicKey.parse(text) for text in settings.trusted_keys]
+                signer = Signer(name, path=home / "keys" / "seal.key", key=settings.signing_key, trusted=earlier)
                 trail.open_keys(Sealer(events.store, signer, events.clock, _anchors(settings, home), settings.anchor_seconds))
         except MissingExtraError as error:
             log.warning("the audit trail is neither sealed nor are personal fields kept in it: %s; %s", error.detail, error.hint)

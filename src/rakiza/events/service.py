@@ -323,7 +323,7 @@ class EventStore:
 
     def dead_letters(self, name: str) -> list[dict[str, object]]:
         """Return the events a projection or consumer set aside; blocks, or is awaited where an event loop runs."""
-        return both(self.pool, lambda: self.followers.dead_letters(name))
+        return both(self.pool, lambda: self.followers.ledger.letters(name))
 
     def retry_dead_letters(self, name: str, positions: Sequence[int] | None = None) -> dict[str, int]:
         """Apply what was set aside again, all or some, and return how many were `retried` and `resolved`; blocks, or is awaited."""

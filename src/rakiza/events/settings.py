@@ -30,6 +30,8 @@ class EventSettings(RoomSettings, frozen=True, kw_only=True):
     """How often what is new is sealed; what was written since can still be changed unseen."""
     signing_key: str = ""
     """The Ed25519 key of the seals, 32 bytes in base64, one for all processes; empty means the file `<home>/keys/seal.key`, made at first use."""
+    trusted_keys: tuple[str, ...] = ()
+    """Public keys of earlier signing keys, as their `.pub` files have them: what they sealed stays valid after a change of key."""
     master_key: str = ""
     """The key that wraps the keys of persons, 32 bytes in base64; empty means the file `<home>/keys/personal.key`. Back it up apart from the data."""
     anchor_file: str = ""

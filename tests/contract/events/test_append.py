@@ -12,6 +12,7 @@ import pytest
 
 from rakiza._kernel import Principal, RequestContext, use_context
 from rakiza.events import (
+    MIGRATIONS,
     AppendConditionError,
     Condition,
     EventError,
@@ -23,7 +24,8 @@ from rakiza.events import (
     VersionConflictError,
     caused_by,
 )
-from rakiza.store import Store
+from rakiza.events._backends import SqlLog
+from rakiza.store import Store, migrate
 from rakiza.testing import FrozenClock
 
 
@@ -131,6 +133,21 @@ def test_in_a_transaction_events_are_written_with_it_or_not_at_all(events: Event
         events.append(invoice("B", expected_version=0), tx)
     assert events.head() == 3
     assert events.append(invoice("A")).position == 4
+
+
+def test_in_a_transaction_many_streams_are_not_asked_one_by_one(postgres_url: str, invoice, monkeypatch: pytest.MonkeyPatch) -> None:
+    def ask(*_: object) -> None:
+        raise AssertionError("one question for each stream, while every other writer waits")
+
+    store = Store(postgres_url)
+    migrate(store, [MIGRATIONS])
+    events = EventStore(store)
+    monkeypatch.setattr(SqlLog, "_versions", ask)
+    with store.begin() as tx:
+        found = events.append_many([invoice(f"بند-{number % 500}") for number in range(1_000)], tx)
+    assert [(one.position, one.version) for one in found] == [(number + 1, number // 500 + 1) for number in range(1_000)]
+    events.close()
+    store.close()
 
 
 def test_what_the_work_at_hand_knows_is_recorded(events: EventStore, invoice) -> None:

@@ -8,6 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from rakiza.events import Consumer, Event, EventError, EventSettings, EventStore
+from rakiza.events._checkpoints import Checkpoint
 from rakiza.store import Store, StoreUnavailableError
 from rakiza.testing import FrozenClock
 from totals import CUSTOMERS, InvoiceTotals, invoice
@@ -115,6 +116,18 @@ def test_failures_pause_longer_and_longer_and_then_the_event_is_set_aside(events
     assert events.dead_letters("webhook") == []
 
 
+def test_each_event_that_fails_begins_with_a_short_pause(events: EventStore, receiver: Receiver, clock: FrozenClock) -> None:
+    events.register_consumer(Consumer(name="webhook", handler=receiver))
+    fill(events, 6)
+    for position in range(1, 7):
+        receiver.failing = {position: ValueError("once")}
+        assert events.catch_up() == 7 - position
+        receiver.failing = {}
+        clock.advance(0.26)
+    assert events.catch_up() == 0
+    assert receiver.seen == [1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6]
+
+
 def test_while_the_database_is_away_no_attempt_counts(events: EventStore, receiver: Receiver, clock: FrozenClock) -> None:
     receiver.failing = {1: StoreUnavailableError("انقطع")}
     events.register_consumer(Consumer(name="webhook", handler=receiver, max_attempts=2))
@@ -172,6 +185,27 @@ def test_the_owner_alone_hands_events_over(store: Store, clock: FrozenClock) -> 
     clock.advance(2)
     assert two.catch_up() == 0
     assert seen == [("one", 1), ("one", 2), ("two", 3), ("two", 4)]
+    two.close()
+
+
+def test_who_takes_over_looks_again_before_it_hands_anything_over(store: Store, clock: FrozenClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    one, two = EventStore(store, clock=clock), EventStore(store, clock=clock)
+    for each in (one, two):
+        each.register_consumer(Consumer(name="webhook", handler=lambda event: seen.append(event.position)))
+    fill(one, 1)
+    one.catch_up()
+    fill(one, 3, first=2)
+    real = two.followers.ledger.claim
+
+    def claim_late(row: Checkpoint) -> bool:
+        one.catch_up()
+        one.close()
+        return real(row)
+
+    monkeypatch.setattr(two.followers.ledger, "claim", claim_late)
+    assert two.catch_up() == 0
+    assert seen == [1, 2, 3, 4]
     two.close()
 
 

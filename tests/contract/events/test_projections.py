@@ -1,6 +1,7 @@
 """What a projection promises, on both databases: exactly once, fenced, poison set aside, rebuilt beside the one that serves."""
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Sequence
 
@@ -48,9 +49,10 @@ def test_a_projection_follows_the_log_and_tells_where_it_stands(events: EventSto
     assert events.catch_up("totals") == 0
     assert shown(store) == added(everything(events)[:7])
     found = state(events)
+    seen_at = "2026-01-01T00:00:00.000000Z" if store.dialect == "sqlite" else found["seen_at"]  # there it is the server's time
     assert found == {
         "name": "totals", "kind": "projection", "generation": 1, "position": 8, "lag": 0, "status": "live", "owner": events.followers.ledger.me,
-        "seen_at": "2026-01-01T00:00:00.000000Z" if store.dialect == "sqlite" else found["seen_at"], "error": None, "dead_letters": 0, "rebuild": None,
+        "seen_at": seen_at, "error": None, "dead_letters": 0, "rebuild": None,
     }  # fmt: skip
     fill(events, 3, first=20)
     assert state(events)["lag"] == 3
@@ -213,7 +215,9 @@ def test_poison_is_set_aside_after_three_attempts_and_the_rest_goes_on(events: E
     assert projection.tried.count(3) == 4  # once in the batch, three times alone
     first, last = events.dead_letters("totals")
     assert (first["position"], first["attempts"], first["event_type"], first["error"]) == (3, 3, "invoice.created", "ValueError: فاتورة\\0 معطوبة")
-    assert "IntegrityError" in str(last["error"])
+    assert str(last["error"]).startswith("IntegrityError: ")
+    assert "invoices" in str(last["error"])
+    assert "\n" not in str(last["error"])  # where the statement and its data would follow
     assert (state(events)["status"], state(events)["dead_letters"]) == ("live", 2)
 
     projection.bad = {5}
@@ -267,10 +271,8 @@ def test_too_many_dead_letters_stop_a_projection_instead_of_filling_the_disk(
 def test_a_swallowed_error_is_the_fault_of_the_projection(events: EventStore, store: Store) -> None:
     class Careless(InvoiceTotals):
         def handle(self, tx: Transaction, event: Event, table: str) -> None:
-            try:
+            with contextlib.suppress(sa.exc.IntegrityError):  # on PostgreSQL the transaction is lost by this
                 tx.execute(sa.text(f"insert into {table} values ('x', 1, 1)"))
-            except sa.exc.IntegrityError:
-                pass  # on PostgreSQL the transaction is lost by this
 
         project = Projection.project
 
@@ -321,6 +323,29 @@ def test_a_rebuild_goes_on_beside_writers_and_readers_see_no_gap(store: Store) -
     events.catch_up()
     assert shown(store) == added(everything(events))
     assert (tables(store), state(events)["generation"]) == ({"p_totals_5"}, 5)
+    events.close()
+
+
+def test_a_reader_that_takes_its_time_delays_the_switch_and_stops_no_other_reader(store: Store) -> None:
+    events = EventStore(store)
+    events.register_projection(InvoiceTotals())
+    fill(events, 5)
+    events.catch_up()
+    wait, building = threading.Event(), threading.Thread(target=events.rebuild_projection, args=("totals",))
+    with store.read() as tx:
+        before = tx.execute(sa.text("select * from p_totals order by customer")).all()
+        building.start()
+        if store.dialect == "postgresql":
+            while "StoreBusyError" not in str(state(events)["error"]):
+                wait.wait(0.02)
+        else:
+            building.join()
+        assert tx.execute(sa.text("select * from p_totals order by customer")).all() == before
+        reader = threading.Thread(target=shown, args=(store,))
+        reader.start()
+        reader.join()
+    building.join()
+    assert (state(events)["generation"], state(events)["status"], shown(store)) == (2, "live", added(everything(events)))
     events.close()
 
 
@@ -479,3 +504,23 @@ def test_a_projection_that_cannot_make_its_table_is_told(events: EventStore, sto
     clock.advance(1)
     assert (events.catch_up(), state(events)["status"]) == (0, "live")
 
+
+
+def test_only_the_columns_a_projection_names_are_fetched(events: EventStore, store: Store) -> None:
+    class Lean(InvoiceTotals):
+        columns = ("aggregate_id", "payload")
+        max_attempts = 1
+
+        def project(self, tx: Transaction, events: Sequence[Event], table: str) -> None:
+            assert {(event.user_id, event.metadata_text, event.event_id) for event in events} == {(None, None, None)}
+            if any(event.aggregate_id == "broken" for event in events):
+                raise ValueError("لا يمكن")
+            super().project(tx, events, table)
+
+    events.register_projection(Lean())
+    fill(events, 5)
+    events.append({"event_type": "invoice.created", "aggregate_type": "Invoice", "aggregate_id": "broken", "user_id": "u-1"})
+    assert events.catch_up() == 0
+    assert shown(store) == added(everything(events)[:5])
+    (letter,) = events.dead_letters("totals")
+    assert letter["event_id"] == everything(events)[-1].event_id

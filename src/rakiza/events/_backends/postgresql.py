@@ -9,11 +9,11 @@ from typing import Any
 import msgspec
 
 from rakiza.events._core import Append, Appended, NewEvent, Row, Verdict
-from rakiza.store import Store
+from rakiza.store import Store, Transaction
 
 from . import SqlLog
 
-CALL = "select first, versions from rakiza_events_append(%s::json, %s, %s)"
+CALL = "select first, versions from rakiza_events_append(%s::json, %s, %s, %s)"
 REFUSED = ("RK001", "23505")  # an expected version of our function; a unique key
 _encode = msgspec.json.Encoder().encode
 
@@ -32,7 +32,7 @@ class PostgresqlLog(SqlLog):
         """Write a batch in one commit: at first as if nothing stood against it."""
         if all(append.condition is None for append in batch):
             try:
-                return self._at_once(batch, now)
+                return self._at_once(self._open(), batch, now)
             except self.store.driver_error as error:
                 if getattr(error, "sqlstate", None) not in REFUSED:
                     raise (self.store.explain(error) or error) from error
@@ -40,9 +40,16 @@ class PostgresqlLog(SqlLog):
         with self.store.begin() as tx:
             return self.write_in(tx, batch, now)
 
-    def _at_once(self, batch: Sequence[Append], now: datetime) -> list[Verdict]:
+    def write_in(self, tx: Transaction, batch: Sequence[Append], now: datetime) -> list[Verdict]:
+        """Write in the open transaction: in one round trip when nothing can stand against it, however many streams there are."""
+        if any(append.condition or event.expected is not None or event.repeated for append in batch for event in append.events):
+            return super().write_in(tx, batch, now)
+        return self._at_once(tx.driver_connection, batch, now)
+
+    @staticmethod
+    def _at_once(driver: Any, batch: Sequence[Append], now: datetime) -> list[Verdict]:
         events = [event for append in batch for event in append.events]
-        first, versions = self._open().execute(CALL, (_batch(events), now, True)).fetchone()
+        first, versions = driver.execute(CALL, _arguments(events, now)).fetchone()
         places = iter(zip(range(first + 1, first + 1 + len(events)), versions, strict=True))
         return [[Appended(*next(places), event.event_id) for event in append.events] for append in batch]
 
@@ -55,7 +62,7 @@ class PostgresqlLog(SqlLog):
 
     def insert(self, driver: Any, rows: Sequence[Row], now: datetime) -> None:
         """Insert the rows and move the counter past them."""
-        driver.execute(CALL, (_batch([event for _, _, event in rows]), now, True))
+        driver.execute(CALL, _arguments([event for _, _, event in rows], now))
 
     def close(self) -> None:
         """Close the connection; the next write opens one."""
@@ -77,5 +84,6 @@ def leave_to_parent(connection: Any) -> None:
         os.close(nowhere)
 
 
-def _batch(events: Sequence[NewEvent]) -> str:
-    return _encode(events).decode()
+def _arguments(events: Sequence[NewEvent], now: datetime) -> tuple[str, datetime, bool, bool]:
+    expecting, tagged = any(event.expected is not None for event in events), any(event.tags for event in events)
+    return _encode(events).decode(), now, expecting, tagged

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 from rakiza.events.tables import EventId, JsonText
-from rakiza.store import UtcDateTime
+from rakiza.store import BigKey, UtcDateTime
 
 revision = "0001"
 down_revision = None
@@ -49,7 +49,7 @@ def _create_log() -> None:
     )
     op.create_table(
         "rakiza_events_event",
-        sa.Column("position", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("position", BigKey, primary_key=True, autoincrement=False),
         _tenant(),
         sa.Column("aggregate_type", sa.Text, nullable=False),
         sa.Column("aggregate_id", sa.Text, nullable=False),
@@ -66,16 +66,17 @@ def _create_log() -> None:
         sa.Column("tags", sa.Text),
         sa.Column("recorded_at", UtcDateTime, nullable=False),
         sa.UniqueConstraint("tenant_id", "aggregate_type", "aggregate_id", "version"),
-        sa.UniqueConstraint("tenant_id", "event_id"),
+        sa.UniqueConstraint("event_id", "tenant_id"),
     )
     op.create_index("ix_rakiza_events_event_event_type_position", "rakiza_events_event", ["event_type", "position"])
     op.create_index("ix_rakiza_events_event_correlation_id", "rakiza_events_event", ["correlation_id"])
-    op.create_index("ix_rakiza_events_event_recorded_at", "rakiza_events_event", ["recorded_at"], postgresql_using="brin")
+    if op.get_bind().dialect.name == "postgresql":
+        op.create_index("ix_rakiza_events_event_recorded_at", "rakiza_events_event", ["recorded_at"], postgresql_using="brin")
     op.create_table(
         "rakiza_events_tag",
         _tenant(primary_key=True),
         sa.Column("tag", sa.Text, primary_key=True),
-        sa.Column("position", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("position", BigKey, primary_key=True, autoincrement=False),
     )
     op.create_table(
         "rakiza_events_subject",
@@ -113,7 +114,7 @@ def _create_followers() -> None:
         "rakiza_events_dead_letter",
         _tenant(primary_key=True),
         sa.Column("projection", sa.Text, primary_key=True),
-        sa.Column("position", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("position", BigKey, primary_key=True, autoincrement=False),
         sa.Column("event_id", sa.Text, nullable=False),
         sa.Column("event_type", sa.Text, nullable=False),
         sa.Column("error", sa.Text, nullable=False),
@@ -125,7 +126,7 @@ def _create_followers() -> None:
 def _create_seals() -> None:
     op.create_table(
         "rakiza_events_seal",
-        sa.Column("size", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("size", BigKey, primary_key=True, autoincrement=False),
         sa.Column("root", sa.LargeBinary, nullable=False),
         sa.Column("note", sa.Text, nullable=False),
         sa.Column("sealed_at", UtcDateTime, nullable=False),
@@ -138,7 +139,7 @@ def _create_seals() -> None:
     )
     op.create_table(
         "rakiza_events_anchor",
-        sa.Column("size", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("size", BigKey, primary_key=True, autoincrement=False),
         sa.Column("name", sa.Text, primary_key=True),
         sa.Column("receipt", sa.Text, nullable=False),
         sa.Column("anchored_at", UtcDateTime, nullable=False),
@@ -156,7 +157,8 @@ end $$
 # counter is read under its lock; one statement with common table expressions would read from before the wait.
 # The batch is one JSON text: encoding it and reading it again costs less than fourteen arrays.
 APPEND = """
-create function rakiza_events_append(batch json, at timestamptz, signal boolean, out first bigint, out versions int[]) language plpgsql as $$
+create function rakiza_events_append(
+  batch json, at timestamptz, expecting boolean, tagged boolean, out first bigint, out versions int[]) language plpgsql as $$
 declare n int := json_array_length(batch);
 begin
   update rakiza_events_head set position = position + n where shard = 0 returning position - n into strict first;
@@ -176,16 +178,16 @@ begin
     from given g
     returning position, version)
   select array_agg(made.version order by made.position) into versions from made;
-  if exists (select 1 from rows from (json_to_recordset(batch) as (expected int), unnest(versions)) as c(expected, version)
+  if expecting and exists (select 1 from rows from (json_to_recordset(batch) as (expected int), unnest(versions)) as c(expected, version)
       where c.expected <> c.version - 1) then
     raise exception 'a stream is not at the expected version' using errcode = 'RK001';
   end if;
-  insert into rakiza_events_tag (tenant_id, tag, position)
+  if tagged then
+    insert into rakiza_events_tag (tenant_id, tag, position)
     select g.tenant, t.tag, first + g.ordinality
     from rows from (json_to_recordset(batch) as (tenant text, tags json)) with ordinality as g(tenant, tags, ordinality)
     cross join lateral json_array_elements_text(g.tags) as t(tag);
-  if signal then
-    perform pg_notify('rakiza_events', '');
   end if;
+  perform pg_notify('rakiza_events', '');
 end $$
 """
