@@ -135,7 +135,7 @@ def test_an_event_shows_what_it_states_and_what_differs_from_the_one_before(tab:
     tab.goto(f"{address}events/{ERASED}")
     tab.get_by_role("heading", name="البيانات الشخصية").wait_for()
     personal = tab.locator("section", has=tab.get_by_role("heading", name="البيانات الشخصية"))
-    assert personal.locator("dd", has_text="مُحي").count() == 3
+    assert personal.locator("li", has_text="مُحي").count() == 3
 
 
 def test_the_browser_itself_computes_a_proof_and_notices_a_wrong_one(tab: Page, address: str) -> None:
