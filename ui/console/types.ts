@@ -341,6 +341,7 @@ export interface EventRow {
   aggregate_id: string;
   version: number;
   user_id: string | null;
+  user_name?: string | null;
   correlation_id: string | null;
   causation_id: string | null;
   tags: string[];
@@ -419,6 +420,7 @@ export interface AuditRecord {
   timestamp: string;
   event_type: string;
   user_id: string | null;
+  user_name?: string | null;
   action: string;
   resource: string;
   details: Record<string, unknown>;

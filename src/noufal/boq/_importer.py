@@ -108,7 +108,7 @@ class Importer:
             recount(tx, project_id=access.project_id)
             bills.history.record(tx, caller, access.code, chain([_imported(bill, changes)], facts(bill, revision)))
             details = {"file": bill.file_name, "sha256": bill.sha256, "items": len(bill.items), **msgspec.structs.asdict(changes)}
-            bills.audit.record("sensitive_update", "IMPORT", f"project:{access.code}/boq", details, tx=tx)
+            bills.audit.record("sensitive_update", "IMPORT", f"project:{access.code}/boq", details, caller.id, tx=tx)
         return msgspec.structs.replace(_report(bill, changes), written=True)
 
     def _access(self, caller: Principal, code: str, *, or_none: bool) -> Access | None:

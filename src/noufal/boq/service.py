@@ -240,7 +240,7 @@ class Bills:
                 fact = Fact("boq.item_changed", {"code": fresh[2], "via": "edit", "changes": changes}, item_id)
                 self.history.record(tx, caller, access.code, [fact])
             details = {"item": fresh[2], **{name: [was[name], value] for name, value in given.items()}}
-            self.audit.record("sensitive_update", "UPDATE", f"project:{code}/boq", details, tx=tx)
+            self.audit.record("sensitive_update", "UPDATE", f"project:{code}/boq", details, caller.id, tx=tx)
         return shown
 
     def last_import(self, tx: Transaction, access: Access) -> tuple[str, datetime, str, str] | None:

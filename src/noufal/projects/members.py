@@ -71,7 +71,7 @@ class Members:
             if before != change.role:
                 fact = Fact("project.member_set", {"user": user.id, "role": change.role, "before": before})
                 self._history.record(tx, caller, access.code, [fact])
-            self._record(tx, "UPDATE", access, user, change.role)
+            self._record(tx, caller, access, user, change.role)
         return _shown(user, change.role)
 
     def remove(self, caller: Principal, code: str, user_id: str) -> None:
@@ -83,7 +83,7 @@ class Members:
             if user is None or role is None:
                 raise NotFoundError("no such member of this project", message_ar="هذا المستخدم ليس من أعضاء المشروع")
             self._history.record(tx, caller, access.code, [Fact("project.member_removed", {"user": user.id, "role": role})])
-            self._record(tx, "DELETE", access, user, None)
+            self._record(tx, caller, access, user)
 
     def _user(self, email: str) -> User:
         user = self._security.find_user(email) if "\0" not in email else None
@@ -93,9 +93,9 @@ class Members:
             )
         return user
 
-    def _record(self, tx: Transaction, action: str, access: Access, user: User, role: str | None) -> None:
-        details = {"member": user.email, "role": role}
-        self._audit.record("privilege_permissions_changed", action, f"project:{access.code}/members", details, tx=tx)
+    def _record(self, tx: Transaction, caller: Principal, access: Access, user: User, role: str | None = None) -> None:
+        action, details = "UPDATE" if role else "DELETE", {"member": user.id, "role": role}
+        self._audit.record("privilege_permissions_changed", action, f"project:{access.code}/members", details, caller.id, tx=tx)
 
 
 def _one(access: Access, user: User) -> tuple[ColumnElement[bool], ...]:

@@ -124,7 +124,7 @@ class Projects:
             raise NotFoundError(f"no project {code!r}", message_ar=f"لا يوجد مشروع بالرمز {code}")
         identity, _, vat, currency, name, name_en = rows[0]
         if permission not in ROLES[role]:
-            self._audit.record("authz_fail", permission, f"project:{code}", {"role": role})
+            self._audit.record("authz_fail", permission, f"project:{code}", {"role": role}, caller.id)
             raise ForbiddenError(f"the role {role} may not: {permission}", message_ar="دورك في المشروع لا يسمح بهذا الإجراء")
         return Access(
             cast("int", identity), caller.tenant, code, role, cast("int", vat), cast("str", currency), cast("str", name), cast("str | None", name_en)
@@ -176,7 +176,7 @@ class Projects:
                 tx.execute(insert(member).values(own))
             shown = self._show(tx, caller, new.code)
             self.history.record(tx, caller, new.code, facts)
-            self._audit.record("sensitive_create", "CREATE", f"project:{new.code}", {"name": new.name}, tx=tx)
+            self._audit.record("sensitive_create", "CREATE", f"project:{new.code}", {"name": new.name}, caller.id, tx=tx)
         return shown
 
     def change(self, caller: Principal, code: str, change: ProjectChange) -> Project:
@@ -199,7 +199,7 @@ class Projects:
             if changes := difference(_told({**before}), _told(values)):
                 self.history.record(tx, caller, code, [Fact("project.updated", {"changes": changes})])
             details = {key: [str(before[key]), str(value)] for key, value in values.items() if before[key] != value}
-            self._audit.record("sensitive_update", "UPDATE", f"project:{code}", details, tx=tx)
+            self._audit.record("sensitive_update", "UPDATE", f"project:{code}", details, caller.id, tx=tx)
         return shown
 
     @staticmethod

@@ -1,6 +1,6 @@
 """What one room may ask of another without importing it. The hub hands the real ones in; null objects stand in for absent rooms."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Protocol
 
 import msgspec
@@ -80,6 +80,22 @@ AuditSink = Callable[[Mapping[str, object], UnitOfWork | None], None]
 """Take one audit record, its keys those of the audit file, and the transaction it belongs to."""
 
 
+class People(Protocol):
+    """Name users by their ids."""
+
+    def names(self, user_ids: Collection[str]) -> Mapping[str, str]:
+        """Return the display names of those who are known; blocks."""
+        ...
+
+
+class NoPeople:
+    """Know nobody's name."""
+
+    def names(self, user_ids: Collection[str]) -> Mapping[str, str]:
+        """Return nothing."""
+        return {}
+
+
 class NoAuthenticator:
     """Know nobody."""
 
@@ -111,11 +127,12 @@ class NoAudit:
 class Ports:
     """Hold the ports of one platform; an absent one is a null object listed in `absent`."""
 
-    __slots__ = ("audit", "authenticator")
+    __slots__ = ("audit", "authenticator", "people")
 
     def __init__(self) -> None:
         self.audit: Audit = NoAudit()
         self.authenticator: Authenticator = NoAuthenticator()
+        self.people: People = NoPeople()
 
     def absent(self) -> tuple[str, ...]:
         """Return the names of the ports nobody serves."""

@@ -3,7 +3,7 @@
 import base64
 import logging
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import starmap
 from pathlib import Path
@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.sql import ColumnElement
 
 from rakiza._kernel import Audit, current
-from rakiza._kernel.ports import UnitOfWork
+from rakiza._kernel.ports import People, UnitOfWork
 from rakiza.errors import AppError
 from rakiza.store import Transaction, as_utc
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 RECORDED = "audit.recorded"
 AGGREGATE = "Audit"
-PERSONAL = frozenset({"email", "phone", "ip", "ip_address", "user_agent", "member", "device"})
+PERSONAL = frozenset({"email", "phone", "ip", "ip_address", "user_agent", "device"})
 """Keys of details that say who somebody is: sealed under that person's key, like the address a request came from."""
 MAX_PAGE = 500
 log = logging.getLogger("rakiza.events")
@@ -60,6 +60,7 @@ class AuditRecord(msgspec.Struct, kw_only=True):
     timestamp: str
     event_type: str
     user_id: str | None
+    user_name: str | None
     action: str
     resource: str
     details: dict[str, object]
@@ -85,8 +86,8 @@ class VerifyState(msgspec.Struct, kw_only=True):
 class AuditTrail:
     """Write audit records into the log, find them there, prove that nothing was changed."""
 
-    def __init__(self, events: "EventStore", sealer: Sealer | None = None, port: Audit | None = None) -> None:
-        self._events, self._sealer, self._port = events, sealer, port
+    def __init__(self, events: "EventStore", sealer: Sealer | None = None, port: Audit | None = None, people: People | None = None) -> None:
+        self._events, self._sealer, self._port, self._people = events, sealer, port, people
         self._verifying = threading.Lock()
         self.verification = VerifyState()
         self.missed = 0
@@ -160,7 +161,11 @@ class AuditTrail:
         with self._events.store.read() as tx:
             found = list(starmap(Event, tx.execute(statement)))
         sealed = self.sealed_position()
-        return [self._shown(event, sealed) for event in found], found[-1].position if len(found) == size else None
+        return self._all_shown(found, sealed), found[-1].position if len(found) == size else None
+
+    def _all_shown(self, events: Sequence[Event], sealed: int) -> list[AuditRecord]:
+        names = self._people.names({event.user_id for event in events if event.user_id}) if self._people is not None else {}
+        return [self._shown(event, sealed, names) for event in events]
 
     def sealed_position(self) -> int:
         """Return the position up to which the log is sealed; blocks."""
@@ -249,11 +254,11 @@ class AuditTrail:
         sealed = self.sealed_position()
         chosen = self._events.filter(tenant=ALL_TENANTS, event_types=(RECORDED,), since=since, until=until)
         for page in self._events.reader.pages(chosen, size=MAX_PAGE):
-            yield [self._shown(event, sealed) for event in page]
+            yield self._all_shown(page, sealed)
 
     # -- search
 
-    def _shown(self, event: Event, sealed: int) -> AuditRecord:
+    def _shown(self, event: Event, sealed: int, names: Mapping[str, str]) -> AuditRecord:
         payload, personal = event.payload, dict(self._events.personal_fields(event))
         address = personal.pop("ip_address", None)
         return AuditRecord(
@@ -261,6 +266,7 @@ class AuditTrail:
             timestamp=event.recorded_at.isoformat(timespec="milliseconds"),
             event_type=str(payload["event_type"]),
             user_id=event.user_id,
+            user_name=names.get(event.user_id or ""),
             action=str(payload["action"]),
             resource=str(payload["resource"]),
             details={**cast("dict[str, object]", payload["details"]), **personal},

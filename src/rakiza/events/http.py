@@ -1,6 +1,6 @@
 """What an operator sees of the log, its followers and the audit trail, and does about them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Annotated
 
@@ -76,6 +76,7 @@ class EventLine(msgspec.Struct):
     aggregate_id: str
     version: int
     user_id: str | None
+    user_name: str | None
     correlation_id: str | None
     causation_id: str | None
     tags: tuple[str, ...]
@@ -107,11 +108,11 @@ class AuditPage(msgspec.Struct):
     head: int
 
 
-def line(event: Event) -> EventLine:
+def line(event: Event, names: Mapping[str, str]) -> EventLine:
     """Return an event without what it says."""
     about = (event.event_id, event.event_type, event.schema_version, event.tenant, event.aggregate_type, event.aggregate_id, event.version)
     at = event.recorded_at.isoformat()
-    return EventLine(event.position, *about, event.user_id, event.correlation_id, event.causation_id, event.tags, at)
+    return EventLine(event.position, *about, event.user_id, names.get(event.user_id or ""), event.correlation_id, event.causation_id, event.tags, at)
 
 
 class Endpoints:
@@ -131,7 +132,11 @@ class Endpoints:
         with self._events.store.read() as tx:
             found = self._events.reader.page(tx, chosen, 0, upto, asked.limit, backwards=True)
             head = self._events.reader.head(tx)
-        return json_response(EventPage([line(event) for event in found], found[-1].position if len(found) == asked.limit else None, head))
+        names = self._names(found)
+        return json_response(EventPage([line(event, names) for event in found], found[-1].position if len(found) == asked.limit else None, head))
+
+    def _names(self, events: Iterable[Event]) -> Mapping[str, str]:
+        return self._ports.people.names({event.user_id for event in events if event.user_id})
 
     def one(self, request: Request) -> Response:
         """Return one event with what it says, the one before it in its stream, and its neighbours there."""
@@ -153,10 +158,9 @@ class Endpoints:
             }
         )
 
-    @staticmethod
-    def _full(event: Event) -> dict[str, object]:
+    def _full(self, event: Event) -> dict[str, object]:
         raw = {"payload": msgspec.Raw(event.payload_text.encode()), "metadata": msgspec.Raw(event.metadata_text.encode())}
-        return {**msgspec.structs.asdict(line(event)), **raw}
+        return {**msgspec.structs.asdict(line(event, self._names([event]))), **raw}
 
     def _personal(self, event: Event) -> dict[str, object] | None:
         if event.sealed is None:

@@ -28,7 +28,7 @@ def part(settings: EventSettings, ctx: Context) -> Part:
     """Build the event store on the platform's database, take in every audit record, and seal behind the writers."""
     events = EventStore(ctx.need("store", Store), settings, clock=ctx.clock, supervisor=ctx.supervisor, pool=ctx.pool)
     logs = ctx.need("logs", Logs) if ctx.has("logs") else None
-    trail = AuditTrail(events, port=logs)
+    trail = AuditTrail(events, port=logs, people=ctx.ports.people)
     if logs is not None:
         logs.audit_sinks.append(trail.take)
     else:

@@ -1,6 +1,6 @@
 """Users in storage."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 
 import msgspec
@@ -67,6 +67,12 @@ class Users:
         with self._store.read() as tx:
             rows = tx.execute(select(USER).where(USER.c.tenant_id == tenant).order_by(USER.c.email)).mappings().all()
         return [_user(row) for row in rows]
+
+    def names(self, tenant: str, uuids: Collection[str]) -> dict[str, str]:
+        """Return the names of the users with these ids."""
+        with self._store.read() as tx:
+            wanted = select(USER.c.uuid, USER.c.name).where(USER.c.tenant_id == tenant, USER.c.uuid.in_(uuids))
+            return {row.uuid: row.name for row in tx.execute(wanted)}
 
     def exist(self, tenant: str) -> bool:
         """Tell whether the tenant has a user."""

@@ -17,6 +17,7 @@ def part(settings: SecuritySettings, ctx: Context) -> Part:
     store = ctx.need("store", Store)
     security = Security(store, settings, clock=ctx.clock, ports=ctx.ports, pool=ctx.pool, product=ctx.app_name)
     ctx.ports.authenticator = security
+    ctx.ports.people = security
     ctx.supervisor.every("security-purge", PURGE_SECONDS, security.purge)
     return Part(
         name="security",

@@ -3,7 +3,7 @@
 import hmac
 import logging
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import Future
 from contextvars import Context as Variables
 
@@ -120,6 +120,10 @@ class Security:
     def list_users(self) -> list[User]:
         """Return every user by e-mail address."""
         return self._users.all(_tenant())
+
+    def names(self, user_ids: Collection[str]) -> dict[str, str]:
+        """Return the display names of the users with these ids, those that are known."""
+        return self._users.names(_tenant(), user_ids) if user_ids else {}
 
     def users_exist(self) -> bool:
         """Tell whether there is any user."""
