@@ -107,9 +107,7 @@ class EventStore:
     ) -> T:
         if tx is not None:
             return convert(self._append_in(tx, self._made(given, condition, tx)))
-        if self.store.in_transaction:
-            hint = "hand the transaction over: append(event, tx)"
-            raise EventError("a transaction is open here, and an append of its own would wait for it", code="event_in_transaction", hint=hint)
+        self._refuse_inside()
         loop = running_loop()
         if loop is None:
             return convert(_outcome(self._group.submit(self._made(given, condition))))
@@ -128,8 +126,16 @@ class EventStore:
 
     def blocking_append(self, events: Sequence[Mapping[str, object]], tx: Transaction | None = None) -> list[Appended]:
         """Do what `append_many` does, but block also where an event loop runs: for code that was sent to the pool."""
+        if tx is None:
+            self._refuse_inside()
         append = self._made(events, tx=tx)
         return self._append_in(tx, append) if tx is not None else _outcome(self._group.submit(append))
+
+    def _refuse_inside(self) -> None:
+        """Raise EventError where a transaction is open: who leads would write the appends of all into it, and its end is not known."""
+        if self.store.in_transaction:
+            hint = "hand the transaction over: append(event, tx)"
+            raise EventError("a transaction is open here, and an append of its own would wait for it", code="event_in_transaction", hint=hint)
 
     def _new(self, given: Mapping[str, object], tx: Transaction | None = None) -> NewEvent:
         described = self.types.describe(given.get("payload"))
