@@ -339,6 +339,7 @@ class EventStore:
 
     def start(self) -> None:
         """Begin what runs in the background, for a store without a platform."""
+        self.followers.open()
         self.supervisor.start()
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from fastapi import FastAPI
 
 from rakiza import Platform, integrate
-from rakiza.events import AuditQuery
+from rakiza.events import AuditQuery, Consumer
 from rakiza.logs import log_audit
 
 KEY = {"X-API-Key": "an-operators-key-of-enough-length"}
@@ -200,3 +201,14 @@ def test_what_a_request_writes_is_audited_from_an_event_loop(site: Site) -> None
     while not (found := site.ask("GET", "/api/audit?event_type=authn_login_fail")["records"]):
         pass
     assert (found[0]["details"], found[0]["request_id"] is not None) == ({"via": "api_key"}, True)
+
+
+def test_followers_go_on_after_a_restart(site: Site) -> None:
+    events, came = site.platform.events, threading.Semaphore(0)
+    events.register_consumer(Consumer(name="after-restart", handler=lambda event: came.release()))
+    events.append(invoice("A"))
+    assert came.acquire(timeout=30)
+    site.platform.shutdown()
+    site.platform.start()
+    events.append(invoice("B"))
+    assert came.acquire(timeout=30)
