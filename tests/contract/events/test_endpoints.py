@@ -212,3 +212,29 @@ def test_followers_go_on_after_a_restart(site: Site) -> None:
     site.platform.start()
     events.append(invoice("B"))
     assert came.acquire(timeout=30)
+
+
+def test_no_audit_record_is_lost_for_what_it_says(site: Site) -> None:
+    trail, logs = site.platform.events.trail, site.platform.logs
+    assert trail is not None
+    logs.record("doc", "UPDATE", "doc:a\0b", {"half": "\ud800", "nul": "x\0y", "name": "سارة", "many": ["\0"]}, "7")
+    logs.record("doc", "UPDATE", "doc:big", {str(number): "é" * 8000 for number in range(300)}, "7")
+    with site.platform.store.begin() as tx:
+        logs.record("doc", "UPDATE", "doc:c", {"half": "\ud800"}, "7", tx=tx)
+    found = trail.search(AuditQuery(action="UPDATE"))[0]
+    assert ([record.resource for record in found], trail.missed) == (["doc:c", "doc:big", "doc:a\ufffdb"], 0)
+    assert found[2].details == {"half": "?", "nul": "x\ufffdy", "name": "سارة", "many": ["\ufffd"]}
+    assert "audit file" in str(found[1].details)
+
+
+def test_what_is_personal_is_sealed_however_deep_it_stands(site: Site) -> None:
+    events = site.platform.events
+    assert events.trail is not None
+    said = {"fields": 1, "changes": {"email": {"from": "a@x.example", "to": "b@x.example"}}, "people": [{"phone": "0500", "role": "owner"}]}
+    site.platform.logs.record("user", "UPDATE", "user:7", said, "7")
+    [event] = events.blocking_stream("Audit", "user:7")
+    assert event.payload["details"] == {"fields": 1, "changes": {}, "people": [{"role": "owner"}]}
+    [shown] = events.trail.search(AuditQuery(action="UPDATE"))[0]
+    assert (shown.details["changes.email"], shown.details["people.0.phone"]) == ({"from": "a@x.example", "to": "b@x.example"}, "0500")
+    events.trail.erase("user:7")
+    assert "example" not in str(events.trail.search(AuditQuery(action="UPDATE"))[0])
