@@ -20,6 +20,7 @@ from rakiza._kernel.ports import People, UnitOfWork
 from rakiza.errors import AppError
 from rakiza.store import Transaction, as_utc
 
+from ._aside import Aside
 from ._core import MAX_DEPTH, MAX_NAME_CHARACTERS, Event
 from ._export import Exported
 from ._reading import ALL_TENANTS, COLUMNS
@@ -89,10 +90,22 @@ class AuditTrail:
 
     def __init__(self, events: "EventStore", sealer: Sealer | None = None, port: Audit | None = None, people: People | None = None) -> None:
         self._events, self._sealer, self._port, self._people = events, sealer, port, people
-        self._verifying = threading.Lock()
-        self.verification = VerifyState()
+        self._aside = Aside(self._append_now)
+        self.forget()
         self.missed = 0
         """How many records stand only in the audit file, because the database could not take them."""
+
+    def forget(self) -> None:
+        """Begin anew in a forked child, whose parent may hold every lock and verifies for itself."""
+        self._verifying = threading.Lock()
+        self.verification = VerifyState()
+        self._aside.forget()
+        if self._sealer is not None:
+            self._sealer.forget()
+
+    def close(self) -> None:
+        """Wait until the records taken on event loops are written."""
+        self._aside.close()
 
     def record(
         self,
@@ -125,6 +138,14 @@ class AuditTrail:
             self._append_surely(event)
 
     def _append_surely(self, event: dict[str, object]) -> None:
+        """Append without a word to the caller; on an event loop, which must not wait and may end at any moment, in a thread aside."""
+        if not self._events.on_loop():
+            self._append_now(event)
+        elif not self._aside.put(self._events.placed(event)):
+            self.missed += 1
+            log.error("an audit record stands only in the audit file: too many wait to be written")
+
+    def _append_now(self, event: dict[str, object]) -> None:
         try:
             self._append(event, None)
         except (AppError, SQLAlchemyError, self._events.store.driver_error) as error:
@@ -133,9 +154,9 @@ class AuditTrail:
 
     def _append(self, event: dict[str, object], tx: Transaction | None) -> None:
         try:
-            self._events.append(event, tx)
+            self._events.blocking_append([event], tx)
         except SubjectErasedError:  # what an erased person does is recorded all the same, without what would say who it is
-            self._events.append({**event, "personal": {}}, tx)
+            self._append({**event, "personal": {}}, tx)
         except EventError as error:
             payload = cast("dict[str, object]", event["payload"])
             if error.stable_code != "event_too_large" or payload["details"] is TOO_LARGE:

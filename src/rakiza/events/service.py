@@ -249,6 +249,18 @@ class EventStore:
         return self.types.decode(event)
 
     @staticmethod
+    def on_loop() -> bool:
+        """Tell whether an event loop runs in this thread."""
+        return running_loop() is not None
+
+    @staticmethod
+    def placed(event: Mapping[str, object]) -> dict[str, object]:
+        """Return an event with what it takes from the work at hand, to be appended elsewhere."""
+        here = origin()
+        taken = {"tenant": here.tenant, "user_id": here.user_id, "correlation_id": here.correlation_id, "causation_id": here.causation_id}
+        return {**taken, **event}
+
+    @staticmethod
     def tenant() -> str:
         """Return the tenant of the work at hand."""
         return origin().tenant
@@ -347,6 +359,8 @@ class EventStore:
         if self._owns_store:
             self.supervisor.stop()
         self.followers.close()
+        if self.trail is not None:
+            self.trail.close()
         self._group.close()
         self._log.close()
         self.growth.close()
@@ -360,6 +374,8 @@ class EventStore:
         self._log.forget()
         self.growth.forget()
         self.followers.forget()
+        if self.trail is not None:
+            self.trail.forget()
 
 
 def create_event_store(database_url: str, settings: EventSettings | None = None, **fields: object) -> EventStore:

@@ -238,3 +238,22 @@ def test_what_is_personal_is_sealed_however_deep_it_stands(site: Site) -> None:
     assert (shown.details["changes.email"], shown.details["people.0.phone"]) == ({"from": "a@x.example", "to": "b@x.example"}, "0500")
     events.trail.erase("user:7")
     assert "example" not in str(events.trail.search(AuditQuery(action="UPDATE"))[0])
+
+
+def test_records_taken_on_an_event_loop_are_written_though_it_ends_at_once(site: Site) -> None:
+    events, logs = site.platform.events, site.platform.logs
+    assert events.trail is not None
+    events.trail.erase("user:9")
+
+    async def work() -> None:
+        logs.record("doc", "UPDATE", "doc:1", {}, "7", ip_address="10.0.0.1")
+        logs.record("doc", "UPDATE", "doc:2", {}, "9", ip_address="10.0.0.1")  # nothing can be sealed for this one any more
+        with site.platform.store.begin():
+            logs.record("doc", "UPDATE", "doc:3", {}, "7", ip_address="10.0.0.1")
+            logs.record("doc", "UPDATE", "doc:4", {}, "7")
+
+    asyncio.run(work())
+    events.close()
+    found = events.trail.search(AuditQuery(action="UPDATE"))[0]
+    assert {record.resource: record.ip_address for record in found} == {"doc:4": None, "doc:3": "10.0.0.1", "doc:2": None, "doc:1": "10.0.0.1"}
+    assert events.trail.missed == 0
