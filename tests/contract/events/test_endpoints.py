@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -257,3 +258,29 @@ def test_records_taken_on_an_event_loop_are_written_though_it_ends_at_once(site:
     found = events.trail.search(AuditQuery(action="UPDATE"))[0]
     assert {record.resource: record.ip_address for record in found} == {"doc:4": None, "doc:3": "10.0.0.1", "doc:2": None, "doc:1": "10.0.0.1"}
     assert events.trail.missed == 0
+
+
+def test_without_the_extra_records_stand_in_the_trail_all_the_same(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] == "cryptography"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "cryptography", None)
+    bare = Site(database_url, tmp_path / "home")
+    try:
+        logs, trail = bare.platform.logs, bare.platform.events.trail
+        assert trail is not None
+        logs.record("doc", "UPDATE", "doc:1", {}, "7", ip_address="10.0.0.1")
+        with bare.platform.store.begin() as tx:
+            logs.record("doc", "UPDATE", "doc:2", {"email": "a@x.example"}, "7", tx=tx)
+        assert [record["resource"] for record in bare.ask("GET", "/api/audit?action=UPDATE")["records"]] == ["doc:2", "doc:1"]
+        assert trail.missed == 0
+    finally:
+        bare.platform.shutdown()
+
+
+def test_a_verification_that_breaks_off_says_so(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(progress: object) -> None:
+        raise site.platform.store.driver_error("the line was cut")
+
+    monkeypatch.setattr(site.platform.events.trail, "verify", broken)
+    state = site.verified()
+    assert (state["result"], "the line was cut" in state["error"]) == (None, True)
