@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+import sqlalchemy as sa
 from fastapi import FastAPI
 
 from rakiza import Platform, integrate
@@ -284,3 +285,31 @@ def test_a_verification_that_breaks_off_says_so(site: Site, monkeypatch: pytest.
     monkeypatch.setattr(site.platform.events.trail, "verify", broken)
     state = site.verified()
     assert (state["result"], "the line was cut" in state["error"]) == (None, True)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        *(f"/api/events?{name}=%00" for name in ("type", "aggregate_type", "aggregate_id", "correlation_id", "tag", "user")),
+        *(f"/api/audit?{name}=%00" for name in ("q", "user", "action", "resource", "event_type")),
+        *(f"/api/events/streams?{name}=%00" for name in ("after", "aggregate_type", "q")),
+        "/api/events/streams?after=%5B%22%5Cu0000%22,%22%22,%22%22%5D",
+        *(f"/api/{what}?before={number}" for what in ("events", "audit") for number in (2**70, -(2**70), -(2**63))),
+        *(f"/api/{what}?since={moment}" for what in ("events", "audit", "audit/export") for moment in ("2026-01-01T00:00:00", "0001-01-01T00:00:00%2B14:00")),
+    ],
+)  # fmt: skip
+def test_questions_that_cannot_be_are_refused(site: Site, query: str) -> None:
+    site.ask("GET", query, 422)
+
+
+def test_a_lost_key_or_a_strange_record_hides_no_other(site: Site) -> None:
+    events = site.platform.events
+    site.platform.logs.record("doc", "UPDATE", "doc:1", {}, "7", ip_address="10.0.0.1")
+    events.append({"event_type": "audit.recorded", "aggregate_type": "Audit", "aggregate_id": "x", "payload": {}})
+    site.platform.logs.record("doc", "UPDATE", "doc:2", {}, "8", ip_address="10.0.0.2")
+    with site.platform.store.begin() as tx:
+        tx.execute(sa.text("delete from rakiza_events_subject where subject = 'user:7'"))
+    found = {record["resource"]: record for record in site.ask("GET", "/api/audit")["records"]}
+    assert (found["doc:2"]["ip_address"], found["doc:1"]["ip_address"], found["doc:1"]["details"].keys()) == ("10.0.0.2", None, {"unreadable"})
+    assert "doc:2" in site.ask("GET", "/api/audit/export")
+    assert "unreadable" in site.ask("GET", "/api/events/1")["personal"]["fields"]
