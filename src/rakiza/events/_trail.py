@@ -245,7 +245,7 @@ class AuditTrail:
 
         try:
             state.result = self.verify(progress)
-        except Exception as error:  # noqa: BLE001 - border: who asks later must learn that nothing was verified
+        except Exception as error:  # noqa: BLE001 - border: the task supervisor
             state.error = str(error) if isinstance(error, AppError) else told(error)
         finally:
             state.state, state.finished_at = "done", self._events.clock.now()

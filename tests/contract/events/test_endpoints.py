@@ -295,9 +295,10 @@ def test_a_verification_that_breaks_off_says_so(site: Site, monkeypatch: pytest.
         *(f"/api/events/streams?{name}=%00" for name in ("after", "aggregate_type", "q")),
         "/api/events/streams?after=%5B%22%5Cu0000%22,%22%22,%22%22%5D",
         *(f"/api/{what}?before={number}" for what in ("events", "audit") for number in (2**70, -(2**70), -(2**63))),
-        *(f"/api/{what}?since={moment}" for what in ("events", "audit", "audit/export") for moment in ("2026-01-01T00:00:00", "0001-01-01T00:00:00%2B14:00")),
+        *(f"/api/{what}?since=2026-01-01T00:00:00" for what in ("events", "audit", "audit/export")),
+        *(f"/api/{what}?since=0001-01-01T00:00:00%2B14:00" for what in ("events", "audit", "audit/export")),
     ],
-)  # fmt: skip
+)
 def test_questions_that_cannot_be_are_refused(site: Site, query: str) -> None:
     site.ask("GET", query, 422)
 
