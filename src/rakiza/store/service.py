@@ -91,12 +91,13 @@ class Transaction:
     @contextmanager
     def savepoint(self) -> Iterator[None]:
         """Guard a block: when it fails, only the block is undone, with what it left to do around the commit, and the transaction goes on."""
-        before, after = len(self._before), len(self._after)
+        before, after, failed = len(self._before), len(self._after), self._failed
         try:
             with self._own().connection.begin_nested():
                 yield
         except BaseException:
             del self._before[before:], self._after[after:]
+            self._failed = failed  # a block inside is undone as well
             raise
 
     def before_commit(self, work: Callable[[], object]) -> None:

@@ -305,3 +305,11 @@ def test_the_raw_connection_stands_apart(store: Store, account: sa.Table) -> Non
         raw.execute("update account set halalas = 5")
     with store.read() as tx:
         assert tx.scalar(sa.select(account.c.halalas)) == 5
+
+
+def test_a_block_that_failed_within_a_savepoint_undoes_only_that(store: Store) -> None:
+    with store.begin() as tx:
+        with pytest.raises(ZeroDivisionError), tx.savepoint(), store.begin():
+            raise ZeroDivisionError
+        with pytest.raises(ZeroDivisionError), tx.savepoint():
+            raise ZeroDivisionError
