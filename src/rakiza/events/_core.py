@@ -201,7 +201,13 @@ def new_event(given: Mapping[str, object], origin: Origin, limit: int) -> NewEve
 
 
 def _check_size(payload: str, notes: str, limit: int) -> None:
-    if len(payload) + len(notes) > limit // 4 and (size := len(payload.encode()) + len(notes.encode())) > limit:  # four bytes a character at most
+    if len(payload) + len(notes) > limit // 4:  # four bytes a character at most
+        check_bytes(len(payload.encode()) + len(notes.encode()), limit)
+
+
+def check_bytes(size: int, limit: int) -> None:
+    """Raise EventError for an event of more bytes than allowed."""
+    if size > limit:
         hint = "keep files in storage and their address in the event, or raise RAKIZA_EVENTS_MAX_EVENT_BYTES"
         raise EventError(f"the event has {size:,} bytes, at most {limit:,} are allowed", code="event_too_large", hint=hint)
 

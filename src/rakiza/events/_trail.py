@@ -165,7 +165,8 @@ class AuditTrail:
             payload = cast("dict[str, object]", event["payload"])
             if error.stable_code != "event_too_large" or payload["details"] is TOO_LARGE:
                 raise
-            self._append({**event, "payload": {**payload, "details": TOO_LARGE}}, tx)
+            personal = {key: value for key, value in cast("dict[str, object]", event["personal"]).items() if key == "ip_address"}
+            self._append({**event, "payload": {**payload, "details": TOO_LARGE}, "personal": personal}, tx)
 
     def _event(self, line: Mapping[str, object]) -> dict[str, object]:
         personal: dict[str, object] = {}

@@ -19,7 +19,7 @@ from rakiza.store import Store, StoreError, StoreUnavailableError, Transaction, 
 from ._backends import Log
 from ._checkpoints import Ledger
 from ._consumers import Consumer
-from ._core import Append, Appended, Condition, Event, Listed, NewEvent, Origin, Verdict, new_event
+from ._core import Append, Appended, Condition, Event, Listed, NewEvent, Origin, Verdict, check_bytes, new_event
 from ._followers import Followers
 from ._group import GroupCommit
 from ._projections import Projection
@@ -144,6 +144,7 @@ class EventStore:
         event, personal = new_event(given, origin(), self.settings.max_event_bytes), given.get("personal")
         if personal:
             event.sealed = self._sealed(event, personal, given.get("subject"), tx)
+            check_bytes(sum(len(text.encode()) for text in (event.payload, event.metadata, event.sealed)), self.settings.max_event_bytes)
         return event
 
     def _sealed(self, event: NewEvent, fields: object, subject: object, tx: Transaction | None) -> str:

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from fastapi import FastAPI
 
 from rakiza import Platform, integrate
-from rakiza.events import AuditQuery, Consumer
+from rakiza.events import AuditQuery, Consumer, EventError
 from rakiza.logs import log_audit
 
 KEY = {"X-API-Key": "an-operators-key-of-enough-length"}
@@ -314,3 +314,12 @@ def test_a_lost_key_or_a_strange_record_hides_no_other(site: Site) -> None:
     assert (found["doc:2"]["ip_address"], found["doc:1"]["ip_address"], found["doc:1"]["details"].keys()) == ("10.0.0.2", None, {"unreadable"})
     assert "doc:2" in site.ask("GET", "/api/audit/export")
     assert "unreadable" in site.ask("GET", "/api/events/1")["personal"]["fields"]
+
+
+def test_sealed_fields_count_as_bytes_of_the_event(site: Site) -> None:
+    events = site.platform.events
+    with pytest.raises(EventError, match="at most 1,048,576 are allowed"):
+        events.append(invoice("A", personal={"email": "x" * 1_000_000}, subject="user:1"))
+    site.platform.logs.record("doc", "UPDATE", "doc:1", {"people": [{"email": "é" * 8000} for _ in range(200)]}, "7", ip_address="10.0.0.1")
+    [record] = site.ask("GET", "/api/audit")["records"]
+    assert (record["resource"], record["ip_address"]) == ("doc:1", "10.0.0.1")
