@@ -51,11 +51,15 @@ class Sealer:
     ) -> None:
         self.log, self.signer, self.anchors = Log(store), signer, tuple(anchors)
         self._store, self._clock, self._every = store, clock, anchor_every_seconds
-        self._lock = threading.Lock()
+        self.forget()
         self._last: Seal | None = None
         self._tree = Frontier()
         self._anchor_due = clock.monotonic()
         self._trouble: dict[str, str] = {}
+
+    def forget(self) -> None:
+        """Take a new lock in a forked child: the parent may have been sealing."""
+        self._lock = threading.Lock()
 
     @property
     def trouble(self) -> str | None:

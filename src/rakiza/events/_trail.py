@@ -20,7 +20,8 @@ from rakiza._kernel.ports import People, UnitOfWork
 from rakiza.errors import AppError
 from rakiza.store import Transaction, as_utc
 
-from ._core import MAX_NAME_CHARACTERS, Event
+from ._aside import Aside
+from ._core import MAX_DEPTH, MAX_NAME_CHARACTERS, Event
 from ._export import Exported
 from ._reading import ALL_TENANTS, COLUMNS
 from ._sealer import Sealer
@@ -34,7 +35,8 @@ if TYPE_CHECKING:
 RECORDED = "audit.recorded"
 AGGREGATE = "Audit"
 PERSONAL = frozenset({"email", "phone", "ip", "ip_address", "user_agent", "device"})
-"""Keys of details that say who somebody is: sealed under that person's key, like the address a request came from."""
+"""Keys of details, on any level, that say who somebody is: sealed under that person's key, like the address a request came from."""
+TOO_LARGE = {"left_out": "more than an event may hold; the audit file has it"}
 MAX_PAGE = 500
 log = logging.getLogger("rakiza.events")
 
@@ -88,10 +90,22 @@ class AuditTrail:
 
     def __init__(self, events: "EventStore", sealer: Sealer | None = None, port: Audit | None = None, people: People | None = None) -> None:
         self._events, self._sealer, self._port, self._people = events, sealer, port, people
-        self._verifying = threading.Lock()
-        self.verification = VerifyState()
+        self._aside = Aside(self._append_now)
+        self.forget()
         self.missed = 0
         """How many records stand only in the audit file, because the database could not take them."""
+
+    def forget(self) -> None:
+        """Begin anew in a forked child, whose parent may hold every lock and verifies for itself."""
+        self._verifying = threading.Lock()
+        self.verification = VerifyState()
+        self._aside.forget()
+        if self._sealer is not None:
+            self._sealer.forget()
+
+    def close(self) -> None:
+        """Wait until the records taken on event loops are written."""
+        self._aside.close()
 
     def record(
         self,
@@ -124,6 +138,14 @@ class AuditTrail:
             self._append_surely(event)
 
     def _append_surely(self, event: dict[str, object]) -> None:
+        """Append without a word to the caller; on an event loop, which must not wait and may end at any moment, in a thread aside."""
+        if not self._events.on_loop():
+            self._append_now(event)
+        elif not self._aside.put(self._events.placed(event)):
+            self.missed += 1
+            log.error("an audit record stands only in the audit file: too many wait to be written")
+
+    def _append_now(self, event: dict[str, object]) -> None:
         try:
             self._append(event, None)
         except (AppError, SQLAlchemyError, self._events.store.driver_error) as error:
@@ -132,22 +154,27 @@ class AuditTrail:
 
     def _append(self, event: dict[str, object], tx: Transaction | None) -> None:
         try:
-            self._events.append(event, tx)
+            self._events.blocking_append([event], tx)
         except SubjectErasedError:  # what an erased person does is recorded all the same, without what would say who it is
-            self._events.append({**event, "personal": {}}, tx)
+            self._append({**event, "personal": {}}, tx)
+        except EventError as error:
+            payload = cast("dict[str, object]", event["payload"])
+            if error.stable_code != "event_too_large" or payload["details"] is TOO_LARGE:
+                raise
+            self._append({**event, "payload": {**payload, "details": TOO_LARGE}}, tx)
 
     def _event(self, line: Mapping[str, object]) -> dict[str, object]:
-        details = cast("Mapping[str, object]", line.get("details") or {})
-        personal = {key: value for key, value in details.items() if key in PERSONAL}
+        personal: dict[str, object] = {}
+        details = _without_personal(line.get("details") or {}, personal)
         if line.get("ip_address"):
             personal["ip_address"] = line["ip_address"]
         user = line.get("user_id")
-        payload = {key: line.get(key) for key in ("event_type", "action", "resource", "request_id", "trace_id")}
+        payload = {key: _storable(line.get(key)) for key in ("event_type", "action", "resource", "request_id", "trace_id")}
         return {
             "event_type": RECORDED,
             "aggregate_type": AGGREGATE,
             "aggregate_id": printable(line.get("resource")) or "-",
-            "payload": {**payload, "details": {key: value for key, value in details.items() if key not in PERSONAL}},
+            "payload": {**payload, "details": details},
             "user_id": printable(user) if user is not None else None,
             "tenant": line.get("tenant") or self._events.tenant(),
             "personal": personal if self._events.personal is not None else {},
@@ -276,6 +303,31 @@ class AuditTrail:
             tenant=event.tenant,
             sealed=event.position <= sealed,
         )
+
+
+def _without_personal(value: object, found: dict[str, object], path: tuple[str, ...] = ()) -> object:
+    """Return details that can be stored, with what is personal moved to `found` under its path."""
+    if len(path) > MAX_DEPTH:
+        return value
+    if isinstance(value, Mapping):
+        kept: dict[object, object] = {}
+        for key, inner in value.items():
+            name = _storable(key)
+            if key in PERSONAL:
+                found[".".join((*path, str(name)))] = inner
+            else:
+                kept[name] = _without_personal(inner, found, (*path, str(name)))
+        return kept
+    if isinstance(value, list | tuple):
+        return [_without_personal(inner, found, (*path, str(number))) for number, inner in enumerate(value)]
+    return _storable(value)
+
+
+def _storable(value: object) -> object:
+    """Return a text without what UTF-8 or PostgreSQL cannot hold: such a record must not be missing, or break the search for others."""
+    if isinstance(value, str) and (("\0" in value) or not value.isascii()):
+        return value.replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()
+    return value
 
 
 def printable(value: object) -> str:

@@ -54,6 +54,7 @@ def part(settings: EventSettings, ctx: Context) -> Part:
 def _start(events: EventStore, trail: AuditTrail, home: Path, name: str) -> Callable[[], None]:
     def start() -> None:
         settings = events.settings
+        events.followers.open()
         try:
             events.personal = PersonalData(events.store, path=home / "keys" / "personal.key", key=settings.master_key, clock=events.clock)
             if settings.seal:

@@ -107,9 +107,7 @@ class EventStore:
     ) -> T:
         if tx is not None:
             return convert(self._append_in(tx, self._made(given, condition, tx)))
-        if self.store.in_transaction:
-            hint = "hand the transaction over: append(event, tx)"
-            raise EventError("a transaction is open here, and an append of its own would wait for it", code="event_in_transaction", hint=hint)
+        self._refuse_inside()
         loop = running_loop()
         if loop is None:
             return convert(_outcome(self._group.submit(self._made(given, condition))))
@@ -128,8 +126,16 @@ class EventStore:
 
     def blocking_append(self, events: Sequence[Mapping[str, object]], tx: Transaction | None = None) -> list[Appended]:
         """Do what `append_many` does, but block also where an event loop runs: for code that was sent to the pool."""
+        if tx is None:
+            self._refuse_inside()
         append = self._made(events, tx=tx)
         return self._append_in(tx, append) if tx is not None else _outcome(self._group.submit(append))
+
+    def _refuse_inside(self) -> None:
+        """Raise EventError where a transaction is open: who leads would write the appends of all into it, and its end is not known."""
+        if self.store.in_transaction:
+            hint = "hand the transaction over: append(event, tx)"
+            raise EventError("a transaction is open here, and an append of its own would wait for it", code="event_in_transaction", hint=hint)
 
     def _new(self, given: Mapping[str, object], tx: Transaction | None = None) -> NewEvent:
         described = self.types.describe(given.get("payload"))
@@ -243,6 +249,18 @@ class EventStore:
         return self.types.decode(event)
 
     @staticmethod
+    def on_loop() -> bool:
+        """Tell whether an event loop runs in this thread."""
+        return running_loop() is not None
+
+    @staticmethod
+    def placed(event: Mapping[str, object]) -> dict[str, object]:
+        """Return an event with what it takes from the work at hand, to be appended elsewhere."""
+        here = origin()
+        taken = {"tenant": here.tenant, "user_id": here.user_id, "correlation_id": here.correlation_id, "causation_id": here.causation_id}
+        return {**taken, **event}
+
+    @staticmethod
     def tenant() -> str:
         """Return the tenant of the work at hand."""
         return origin().tenant
@@ -333,6 +351,7 @@ class EventStore:
 
     def start(self) -> None:
         """Begin what runs in the background, for a store without a platform."""
+        self.followers.open()
         self.supervisor.start()
 
     def close(self) -> None:
@@ -340,6 +359,8 @@ class EventStore:
         if self._owns_store:
             self.supervisor.stop()
         self.followers.close()
+        if self.trail is not None:
+            self.trail.close()
         self._group.close()
         self._log.close()
         self.growth.close()
@@ -353,6 +374,8 @@ class EventStore:
         self._log.forget()
         self.growth.forget()
         self.followers.forget()
+        if self.trail is not None:
+            self.trail.forget()
 
 
 def create_event_store(database_url: str, settings: EventSettings | None = None, **fields: object) -> EventStore:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from fastapi import FastAPI
 
 from rakiza import Platform, integrate
-from rakiza.events import AuditQuery
+from rakiza.events import AuditQuery, Consumer
 from rakiza.logs import log_audit
 
 KEY = {"X-API-Key": "an-operators-key-of-enough-length"}
@@ -200,3 +201,59 @@ def test_what_a_request_writes_is_audited_from_an_event_loop(site: Site) -> None
     while not (found := site.ask("GET", "/api/audit?event_type=authn_login_fail")["records"]):
         pass
     assert (found[0]["details"], found[0]["request_id"] is not None) == ({"via": "api_key"}, True)
+
+
+def test_followers_go_on_after_a_restart(site: Site) -> None:
+    events, came = site.platform.events, threading.Semaphore(0)
+    events.register_consumer(Consumer(name="after-restart", handler=lambda event: came.release()))
+    events.append(invoice("A"))
+    assert came.acquire(timeout=30)
+    site.platform.shutdown()
+    site.platform.start()
+    events.append(invoice("B"))
+    assert came.acquire(timeout=30)
+
+
+def test_no_audit_record_is_lost_for_what_it_says(site: Site) -> None:
+    trail, logs = site.platform.events.trail, site.platform.logs
+    assert trail is not None
+    logs.record("doc", "UPDATE", "doc:a\0b", {"half": "\ud800", "nul": "x\0y", "name": "سارة", "many": ["\0"]}, "7")
+    logs.record("doc", "UPDATE", "doc:big", {str(number): "é" * 8000 for number in range(300)}, "7")
+    with site.platform.store.begin() as tx:
+        logs.record("doc", "UPDATE", "doc:c", {"half": "\ud800"}, "7", tx=tx)
+    found = trail.search(AuditQuery(action="UPDATE"))[0]
+    assert ([record.resource for record in found], trail.missed) == (["doc:c", "doc:big", "doc:a\ufffdb"], 0)
+    assert found[2].details == {"half": "?", "nul": "x\ufffdy", "name": "سارة", "many": ["\ufffd"]}
+    assert "audit file" in str(found[1].details)
+
+
+def test_what_is_personal_is_sealed_however_deep_it_stands(site: Site) -> None:
+    events = site.platform.events
+    assert events.trail is not None
+    said = {"fields": 1, "changes": {"email": {"from": "a@x.example", "to": "b@x.example"}}, "people": [{"phone": "0500", "role": "owner"}]}
+    site.platform.logs.record("user", "UPDATE", "user:7", said, "7")
+    [event] = events.blocking_stream("Audit", "user:7")
+    assert event.payload["details"] == {"fields": 1, "changes": {}, "people": [{"role": "owner"}]}
+    [shown] = events.trail.search(AuditQuery(action="UPDATE"))[0]
+    assert (shown.details["changes.email"], shown.details["people.0.phone"]) == ({"from": "a@x.example", "to": "b@x.example"}, "0500")
+    events.trail.erase("user:7")
+    assert "example" not in str(events.trail.search(AuditQuery(action="UPDATE"))[0])
+
+
+def test_records_taken_on_an_event_loop_are_written_though_it_ends_at_once(site: Site) -> None:
+    events, logs = site.platform.events, site.platform.logs
+    assert events.trail is not None
+    events.trail.erase("user:9")
+
+    async def work() -> None:
+        logs.record("doc", "UPDATE", "doc:1", {}, "7", ip_address="10.0.0.1")
+        logs.record("doc", "UPDATE", "doc:2", {}, "9", ip_address="10.0.0.1")  # nothing can be sealed for this one any more
+        with site.platform.store.begin():
+            logs.record("doc", "UPDATE", "doc:3", {}, "7", ip_address="10.0.0.1")
+            logs.record("doc", "UPDATE", "doc:4", {}, "7")
+
+    asyncio.run(work())
+    events.close()
+    found = events.trail.search(AuditQuery(action="UPDATE"))[0]
+    assert {record.resource: record.ip_address for record in found} == {"doc:4": None, "doc:3": "10.0.0.1", "doc:2": None, "doc:1": "10.0.0.1"}
+    assert events.trail.missed == 0
