@@ -257,3 +257,10 @@ def test_records_taken_on_an_event_loop_are_written_though_it_ends_at_once(site:
     found = events.trail.search(AuditQuery(action="UPDATE"))[0]
     assert {record.resource: record.ip_address for record in found} == {"doc:4": None, "doc:3": "10.0.0.1", "doc:2": None, "doc:1": "10.0.0.1"}
     assert events.trail.missed == 0
+
+
+def test_what_is_left_is_sealed_at_the_end(site: Site) -> None:
+    site.platform.audit.record("a", "CREATE", "user:1")
+    site.platform.shutdown()
+    site.platform.start()
+    assert site.ask("GET", "/api/audit")["records"][0]["sealed"]
