@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from rakiza._kernel import SYSTEM_CLOCK, Clock
 from rakiza.errors import AppError
-from rakiza.store import Store, utc_text
+from rakiza.store import Store, StoreError, utc_text
 
 from ._anchors import Anchor
 from ._export import Exported, export
@@ -78,7 +78,7 @@ class Sealer:
             made = None
             try:
                 made = self._seal()
-            except SealError as error:
+            except (SealError, StoreError) as error:
                 self._trouble["seal"] = str(error)
             self._anchor()
         return made

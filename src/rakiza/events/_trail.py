@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import starmap
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import msgspec
 from sqlalchemy import Text, and_, func, literal_column, or_, select
@@ -21,12 +21,13 @@ from rakiza.errors import AppError
 from rakiza.store import Transaction, as_utc
 
 from ._aside import Aside
+from ._checkpoints import told
 from ._core import MAX_DEPTH, MAX_NAME_CHARACTERS, Event
 from ._export import Exported
 from ._reading import ALL_TENANTS, COLUMNS
 from ._sealer import Sealer
 from ._verification import Progress, Report
-from .errors import EventError, SealError, SubjectErasedError
+from .errors import EventError, KeyFileError, MissingExtraError, SealedDataError, SealError, SubjectErasedError
 from .tables import ANCHOR, EVENT
 
 if TYPE_CHECKING:
@@ -38,6 +39,9 @@ PERSONAL = frozenset({"email", "phone", "ip", "ip_address", "user_agent", "devic
 """Keys of details, on any level, that say who somebody is: sealed under that person's key, like the address a request came from."""
 TOO_LARGE = {"left_out": "more than an event may hold; the audit file has it"}
 MAX_PAGE = 500
+Position = Annotated[int, msgspec.Meta(ge=-(2**53), le=2**63 - 1)]
+Asked = Annotated[str, msgspec.Meta(max_length=1000, pattern=r"^[^\x00]*$")]
+"""A text that may be compared with what is stored: PostgreSQL refuses NUL."""
 log = logging.getLogger("rakiza.events")
 
 
@@ -45,12 +49,12 @@ class AuditQuery(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """Ask for audit records; what is not said matches everything."""
 
     limit: int = 50
-    before: int | None = None
-    q: str | None = None
-    user: str | None = None
-    action: str | None = None
-    resource: str | None = None
-    event_type: str | None = None
+    before: Position | None = None
+    q: Asked | None = None
+    user: Asked | None = None
+    action: Asked | None = None
+    resource: Asked | None = None
+    event_type: Asked | None = None
     since: datetime | None = None
     until: datetime | None = None
 
@@ -184,6 +188,7 @@ class AuditTrail:
     def search(self, asked: AuditQuery) -> tuple[list[AuditRecord], int | None]:
         """Return records, newest first, and where the next page begins; blocks."""
         size = max(1, min(asked.limit, MAX_PAGE))
+        self._events.filter(since=asked.since, until=asked.until)  # refuses times that cannot be
         statement = select(*COLUMNS).where(*_conditions(asked)).order_by(EVENT.c.position.desc()).limit(size)
         with self._events.store.read() as tx:
             found = list(starmap(Event, tx.execute(statement)))
@@ -240,8 +245,8 @@ class AuditTrail:
 
         try:
             state.result = self.verify(progress)
-        except AppError as error:
-            state.error = str(error)
+        except Exception as error:  # noqa: BLE001 - border: the task supervisor
+            state.error = str(error) if isinstance(error, AppError) else told(error)
         finally:
             state.state, state.finished_at = "done", self._events.clock.now()
 
@@ -285,21 +290,29 @@ class AuditTrail:
 
     # -- search
 
+    def _personal(self, event: Event) -> dict[str, object]:
+        """Return the personal fields; one person's lost key must not hide everybody's records."""
+        try:
+            return dict(self._events.personal_fields(event))
+        except (SealedDataError, KeyFileError, MissingExtraError) as error:
+            return {"unreadable": str(error)}
+
     def _shown(self, event: Event, sealed: int, names: Mapping[str, str]) -> AuditRecord:
-        payload, personal = event.payload, dict(self._events.personal_fields(event))
+        payload = event.payload
+        details, personal = cast("dict[str, object]", payload.get("details") or {}), self._personal(event)
         address = personal.pop("ip_address", None)
         return AuditRecord(
             position=event.position,
             timestamp=event.recorded_at.isoformat(timespec="milliseconds"),
-            event_type=str(payload["event_type"]),
+            event_type=str(payload.get("event_type", "")),
             user_id=event.user_id,
             user_name=names.get(event.user_id or ""),
-            action=str(payload["action"]),
-            resource=str(payload["resource"]),
-            details={**cast("dict[str, object]", payload["details"]), **personal},
+            action=str(payload.get("action", "")),
+            resource=str(payload.get("resource", event.aggregate_id)),
+            details={**details, **personal},
             ip_address=None if address is None else str(address),
-            request_id=cast("str | None", payload["request_id"]) or None,
-            trace_id=cast("str | None", payload["trace_id"]) or None,
+            request_id=cast("str | None", payload.get("request_id")) or None,
+            trace_id=cast("str | None", payload.get("trace_id")) or None,
             tenant=event.tenant,
             sealed=event.position <= sealed,
         )

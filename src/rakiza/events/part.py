@@ -10,6 +10,7 @@ from rakiza.store import Store, StoreError
 from rakiza.telemetry import Telemetry
 
 from ._anchors import Anchor, FileAnchor, ObjectAnchor
+from ._crypto import require
 from ._notes import PublicKey, Signer
 from ._personal import PersonalData
 from ._sealer import Sealer
@@ -56,6 +57,7 @@ def _start(events: EventStore, trail: AuditTrail, home: Path, name: str) -> Call
         settings = events.settings
         events.followers.open()
         try:
+            require()
             events.personal = PersonalData(events.store, path=home / "keys" / "personal.key", key=settings.master_key, clock=events.clock)
             if settings.seal:
                 earlier = [PublicKey.parse(text) for text in settings.trusted_keys]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 import msgspec
 
 from rakiza._kernel import DEFAULT_TENANT, SYSTEM_CLOCK, Clock, Migrations, Supervisor, WorkerPool, current
-from rakiza.store import Store, StoreError, StoreUnavailableError, Transaction, migrate
+from rakiza.store import Store, StoreError, StoreUnavailableError, Transaction, migrate, utc_text
 
 from ._backends import Log
 from ._checkpoints import Ledger
@@ -267,14 +267,16 @@ class EventStore:
 
     @staticmethod
     def filter(**filters: object) -> Filter:
-        """Return a filter; raise EventError for a name or a type there is not."""
+        """Return a filter; raise EventError for a name or a type there is not, and for a time that cannot be or has no zone."""
         if "event_types" in filters and isinstance(filters["event_types"], str):
             filters["event_types"] = (filters["event_types"],)
         filters.setdefault("tenant", origin().tenant)
         try:
             chosen = msgspec.convert(filters, Filter)
             unknown = filters.keys() - set(Filter.__struct_fields__)
-        except msgspec.ValidationError as error:
+            for moment in (chosen.since, chosen.until):
+                _ = moment and utc_text(moment)
+        except (msgspec.ValidationError, ValueError, OverflowError) as error:
             raise EventError(f"a filter does not fit: {error}") from None
         if unknown:
             raise EventError(f"events have no filter {unknown.pop()!r}", hint=f"the filters are {', '.join(Filter.__struct_fields__)}")

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+import sqlalchemy as sa
 from fastapi import FastAPI
 
 from rakiza import Platform, integrate
@@ -264,3 +266,58 @@ def test_what_is_left_is_sealed_at_the_end(site: Site) -> None:
     site.platform.shutdown()
     site.platform.start()
     assert site.ask("GET", "/api/audit")["records"][0]["sealed"]
+
+
+def test_without_the_extra_records_stand_in_the_trail_all_the_same(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] == "cryptography"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "cryptography", None)
+    bare = Site(database_url, tmp_path / "home")
+    try:
+        logs, trail = bare.platform.logs, bare.platform.events.trail
+        assert trail is not None
+        logs.record("doc", "UPDATE", "doc:1", {}, "7", ip_address="10.0.0.1")
+        with bare.platform.store.begin() as tx:
+            logs.record("doc", "UPDATE", "doc:2", {"email": "a@x.example"}, "7", tx=tx)
+        assert [record["resource"] for record in bare.ask("GET", "/api/audit?action=UPDATE")["records"]] == ["doc:2", "doc:1"]
+        assert trail.missed == 0
+    finally:
+        bare.platform.shutdown()
+
+
+def test_a_verification_that_breaks_off_says_so(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(progress: object) -> None:
+        raise site.platform.store.driver_error("the line was cut")
+
+    monkeypatch.setattr(site.platform.events.trail, "verify", broken)
+    state = site.verified()
+    assert (state["result"], "the line was cut" in state["error"]) == (None, True)
+
+
+IMPOSSIBLE = [
+    *(f"/api/events?{name}=%00" for name in ("type", "aggregate_type", "aggregate_id", "correlation_id", "tag", "user")),
+    *(f"/api/audit?{name}=%00" for name in ("q", "user", "action", "resource", "event_type")),
+    *(f"/api/events/streams?{name}=%00" for name in ("after", "aggregate_type", "q")),
+    "/api/events/streams?after=%5B%22%5Cu0000%22,%22%22,%22%22%5D",
+    *(f"/api/{what}?before={number}" for what in ("events", "audit") for number in (2**70, -(2**70), -(2**63))),
+    *(f"/api/{what}?since=2026-01-01T00:00:00" for what in ("events", "audit", "audit/export")),
+    *(f"/api/{what}?since=0001-01-01T00:00:00%2B14:00" for what in ("events", "audit", "audit/export")),
+]
+
+
+def test_questions_that_cannot_be_are_refused(site: Site) -> None:
+    for query in IMPOSSIBLE:
+        site.ask("GET", query, 422)
+
+
+def test_a_lost_key_or_a_strange_record_hides_no_other(site: Site) -> None:
+    events = site.platform.events
+    site.platform.logs.record("doc", "UPDATE", "doc:1", {}, "7", ip_address="10.0.0.1")
+    events.append({"event_type": "audit.recorded", "aggregate_type": "Audit", "aggregate_id": "x", "payload": {}})
+    site.platform.logs.record("doc", "UPDATE", "doc:2", {}, "8", ip_address="10.0.0.2")
+    with site.platform.store.begin() as tx:
+        tx.execute(sa.text("delete from rakiza_events_subject where subject = 'user:7'"))
+    found = {record["resource"]: record for record in site.ask("GET", "/api/audit")["records"]}
+    assert (found["doc:2"]["ip_address"], found["doc:1"]["ip_address"], found["doc:1"]["details"].keys()) == ("10.0.0.2", None, {"unreadable"})
+    assert "doc:2" in site.ask("GET", "/api/audit/export")
+    assert "unreadable" in site.ask("GET", "/api/events/1")["personal"]["fields"]
