@@ -19,7 +19,7 @@ from rakiza.store import Store, StoreError, StoreUnavailableError, Transaction, 
 from ._backends import Log
 from ._checkpoints import Ledger
 from ._consumers import Consumer
-from ._core import Append, Appended, Condition, Event, Listed, NewEvent, Origin, Verdict, new_event
+from ._core import Append, Appended, Condition, Event, Listed, NewEvent, Origin, Verdict, check_append, new_event
 from ._followers import Followers
 from ._group import GroupCommit
 from ._projections import Projection
@@ -124,7 +124,9 @@ class EventStore:
         return await self._group.submit_from_loop(append, asyncio.get_running_loop(), convert)
 
     def _made(self, given: Sequence[Mapping[str, object]], condition: Condition | None = None, tx: Transaction | None = None) -> Append:
-        return Append(tuple(self._new(event, tx) for event in given), condition)
+        made = Append(tuple(self._new(event, tx) for event in given), condition)
+        check_append(made.events)
+        return made
 
     def blocking_append(self, events: Sequence[Mapping[str, object]], tx: Transaction | None = None) -> list[Appended]:
         """Do what `append_many` does, but block also where an event loop runs: for code that was sent to the pool."""
