@@ -182,7 +182,7 @@ def new_event(given: Mapping[str, object], origin: Origin, limit: int) -> NewEve
         raise EventError(f"metadata must be a mapping, got {type(metadata).__name__}")
     event_id, tags, causes = given.get("event_id"), given.get("tags"), metadata.get
     payload, notes = json_text(given.get("payload", {}), "payload"), json_text(metadata, "metadata") if metadata else "{}"
-    _check_size(payload, notes, limit)
+    check_size(payload + notes, limit)
     return NewEvent(
         _name(given.get("tenant", origin.tenant), "tenant"),
         _name(given.get("aggregate_type"), "aggregate_type"),
@@ -202,8 +202,9 @@ def new_event(given: Mapping[str, object], origin: Origin, limit: int) -> NewEve
     )
 
 
-def _check_size(payload: str, notes: str, limit: int) -> None:
-    if len(payload) + len(notes) > limit // 4 and (size := len(payload.encode()) + len(notes.encode())) > limit:  # four bytes a character at most
+def check_size(text: str, limit: int) -> None:
+    """Raise EventError for an event whose texts together have more than `limit` bytes."""
+    if len(text) > limit // 4 and (size := len(text.encode())) > limit:  # four bytes a character at most
         hint = "keep files in storage and their address in the event, or raise RAKIZA_EVENTS_MAX_EVENT_BYTES"
         raise EventError(f"the event has {size:,} bytes, at most {limit:,} are allowed", code="event_too_large", hint=hint)
 

@@ -19,7 +19,7 @@ from rakiza.store import Store, StoreError, StoreUnavailableError, Transaction, 
 from ._backends import Log
 from ._checkpoints import Ledger
 from ._consumers import Consumer
-from ._core import Append, Appended, Condition, Event, Listed, NewEvent, Origin, Verdict, check_append, new_event
+from ._core import Append, Appended, Condition, Event, Listed, NewEvent, Origin, Verdict, check_append, check_size, new_event
 from ._followers import Followers
 from ._group import GroupCommit
 from ._projections import Projection
@@ -107,9 +107,7 @@ class EventStore:
     ) -> T:
         if tx is not None:
             return convert(self._append_in(tx, self._made(given, condition, tx)))
-        if self.store.in_transaction:
-            hint = "hand the transaction over: append(event, tx)"
-            raise EventError("a transaction is open here, and an append of its own would wait for it", code="event_in_transaction", hint=hint)
+        self._refuse_within()
         loop = running_loop()
         if loop is None:
             return convert(_outcome(self._group.submit(self._made(given, condition))))
@@ -130,8 +128,15 @@ class EventStore:
 
     def blocking_append(self, events: Sequence[Mapping[str, object]], tx: Transaction | None = None) -> list[Appended]:
         """Do what `append_many` does, but block also where an event loop runs: for code that was sent to the pool."""
-        append = self._made(events, tx=tx)
-        return self._append_in(tx, append) if tx is not None else _outcome(self._group.submit(append))
+        if tx is not None:
+            return self._append_in(tx, self._made(events, tx=tx))
+        self._refuse_within()
+        return _outcome(self._group.submit(self._made(events)))
+
+    def _refuse_within(self) -> None:
+        if self.store.in_transaction:
+            hint = "hand the transaction over: append(event, tx)"
+            raise EventError("a transaction is open here, and an append of its own would wait for it", code="event_in_transaction", hint=hint)
 
     def _new(self, given: Mapping[str, object], tx: Transaction | None = None) -> NewEvent:
         described = self.types.describe(given.get("payload"))
@@ -140,6 +145,7 @@ class EventStore:
         event, personal = new_event(given, origin(), self.settings.max_event_bytes), given.get("personal")
         if personal:
             event.sealed = self._sealed(event, personal, given.get("subject"), tx)
+            check_size(event.payload + event.metadata + event.sealed, self.settings.max_event_bytes)
         return event
 
     def _sealed(self, event: NewEvent, fields: object, subject: object, tx: Transaction | None) -> str:
