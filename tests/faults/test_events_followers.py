@@ -312,23 +312,25 @@ def test_a_server_that_hangs_up_in_a_batch_undoes_it_and_sets_nothing_aside(post
     killer.close()
 
 
-def test_followers_live_on_in_a_forked_child_as_somebody_else(database_url: str, store: Store, python_process: Process) -> None:
-    """The server forks its workers after everything was registered and started."""
-    child = python_process(
-        OPEN + """
+FORK = OPEN.replace("takeover_seconds=0.6", "takeover_seconds=60") + """
 import os
 events.register_projection(InvoiceTotals())
 events.start()
+while not events.projections() or events.projections()[0]["status"] != "live":
+    time.sleep(0.02)
+time.sleep(0.2)
 pid = os.fork()
 if pid == 0:
     threading.Event().wait()
 print("forked", pid)
+events.followers.ledger.close()
 os._exit(0)
-""",
-        database_url,
-        env=ENVIRONMENT,
-    )
-    forked = int(child.wait_for("forked").split()[1])
+"""
+
+
+def test_followers_live_on_in_a_forked_child_as_somebody_else(database_url: str, store: Store, python_process: Process) -> None:
+    """A server forks its workers after everything was registered and started; no write is under way at that moment."""
+    forked = int(python_process(FORK, database_url, env=ENVIRONMENT).wait_for("forked").split()[1])
     events = EventStore(store)
     try:
         fill(events, 20)

@@ -43,7 +43,7 @@ def tab(address: str, browser: Browser) -> Iterator[Page]:
     context = opened(browser, faults)
     page = context.new_page()
     page.goto(f"{address}sign-in?next=/console/account#token=demo")
-    page.wait_for_url("**/console/account")
+    page.wait_for_url(f"{address}account")
     yield page
     context.close()
     assert serious(faults) == []

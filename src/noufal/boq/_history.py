@@ -86,7 +86,7 @@ class Timeline:
             if row is None:
                 raise no_such_item(item_id)
             events = self._bills.history.of_item(tx, caller, access.code, item_id, limit=limit, before=before)
-            names = {user.id: user.name for user in self._security.list_users()}
+            names = self._security.names({event.user_id for event in events if event.user_id} | {str(row[-1])})
         line, prices = _Line(*row), access.may("boq.prices")
         entries = [_entry(event, names, prices=prices) for event in events]
         more = events[-1].version if events and events[-1].version > 1 else None

@@ -175,8 +175,7 @@ class Supervisor:
     def __init__(self, clock: Clock = SYSTEM_CLOCK) -> None:
         self._clock = clock
         self._tasks: dict[str, Repeating] = {}
-        self._running = False
-        os.register_at_fork(after_in_child=self._restart)
+        self._running = self._hooked = False
 
     def every(self, name: str, seconds: float, work: Callable[[], None]) -> Repeating:
         """Call `work` every `seconds` in a thread of its own, and at once when the returned task is woken; raise ValueError for a name in use."""
@@ -189,6 +188,9 @@ class Supervisor:
 
     def start(self) -> None:
         """Start every task."""
+        if not self._hooked:  # not earlier, so that in a forked child the owners of the tasks take new locks before the tasks run
+            self._hooked = True
+            os.register_at_fork(after_in_child=self._restart)
         if not self._running:
             self._running = True
             for task in self._tasks.values():

@@ -27,6 +27,8 @@ class AppError(Exception):
         self.stable_code = code or self.code
         self.message_ar = message_ar or self.text_ar
         self.hint, self.errors, self.extra = hint, errors, extra
+        if hint:
+            self.add_note(f"hint: {hint}")  # where nobody answers a request, a traceback shows it
         self.headers = dict(headers or {})
 
 

@@ -59,7 +59,8 @@ class Followers:
     def _of(self, name: str) -> Follower:
         found = self._followers.get(name)
         if found is None:
-            raise NotFoundError(f"no projection or consumer named {name!r} is registered in this process")
+            hint = f"where the application runs: the console's page Projections, or events.rebuild_projection({name!r})"
+            raise NotFoundError(f"no projection or consumer named {name!r} is registered in this process", hint=hint)
         return found
 
     def catch_up(self, name: str | None) -> int:

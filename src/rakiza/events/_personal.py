@@ -59,6 +59,11 @@ class PersonalData:
             row = self._row(tx.driver_connection, tenant, subject)
         return row is not None and row[1] is not None
 
+    def known(self, tenant: str, subject: str) -> bool:
+        """Tell whether anything was ever sealed for the person, or its data erased; raise StoreError."""
+        with self._store.read() as tx:
+            return self._row(tx.driver_connection, tenant, subject) is not None
+
     def erase(self, tenant: str, subject: str) -> None:
         """Delete the person's key for good, and refuse later ones; doing it again changes nothing. Raise StoreError."""
         now = utc_text(self._clock.now())

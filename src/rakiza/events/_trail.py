@@ -31,6 +31,7 @@ from .errors import EventError, KeyFileError, MissingExtraError, SealedDataError
 from .tables import ANCHOR, EVENT
 
 if TYPE_CHECKING:
+    from ._personal import PersonalData
     from .service import EventStore
 
 RECORDED = "audit.recorded"
@@ -276,11 +277,22 @@ class AuditTrail:
         return self.sealing().export(folder, since, until)
 
     def erase(self, subject: str, tenant: str | None = None) -> None:
-        """Make the personal fields of a subject (`user:<id>`) unreadable for ever; what is sealed stays provable. Raise EventError without keys."""
+        """Make the personal fields of a subject (`user:<id>`) unreadable for ever; what is sealed stays provable. Raise EventError without keys.
+
+        Nothing can be sealed for the subject from then on, also when nothing was before.
+        """
+        self._keys().erase(tenant or self._events.tenant(), subject)
+        self.record("sensitive_delete", "ERASE", printable(subject))
+
+    def erasure(self, subject: str, tenant: str | None = None) -> bool | None:
+        """Tell whether a subject was erased; none when nothing was ever sealed for it. Raise EventError without keys."""
+        keys, tenant = self._keys(), tenant or self._events.tenant()
+        return keys.erased(tenant, subject) if keys.known(tenant, subject) else None
+
+    def _keys(self) -> "PersonalData":
         if self._events.personal is None:
             raise EventError("there are no keys of subjects here", hint='pip install "rakiza[events]"')
-        self._events.personal.erase(tenant or self._events.tenant(), subject)
-        self.record("sensitive_delete", "ERASE", printable(subject))
+        return self._events.personal
 
     def pages(self, since: datetime | None = None, until: datetime | None = None) -> Iterator[list[AuditRecord]]:
         """Yield the audit records of a time, oldest first, in pages."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from rakiza._kernel import Command
-from rakiza.errors import ValidationError
+from rakiza.errors import NotFoundError, ValidationError
 
 from ._trail import AuditTrail
 from .service import EventStore
@@ -70,7 +70,11 @@ def _export(trail: AuditTrail) -> Callable[..., None]:
     def export(to: Path, since: str = "", until: str = "") -> None:
         """Write the sealed log and a stand-alone verifier to an empty folder; --since and --until are days or moments (UTC when they say no zone)."""
         trail.seal()
-        done = trail.export(to, _moment(since, "--since"), _moment(until, "--until"))
+        bounds = _moment(since, "--since"), _moment(until, "--until")
+        try:
+            done = trail.export(to, *bounds)
+        except OSError as error:
+            raise ValidationError(f"{to} cannot be written: {error.strerror}", hint="name a new folder") from error
         _say(f"{done.events:,} events, {done.hashes:,} hashes of others and {done.seals:,} seals are in {to}")
         _say(f"verify them with: python {to / 'verify.py'} {to}")
 
@@ -82,8 +86,15 @@ def _erase(trail: AuditTrail) -> Callable[..., None]:
         """Make the personal fields of a subject (`user:<id>`) unreadable for ever; seals and proofs stay valid."""
         if not yes:
             raise ValidationError(f"the personal fields of {subject} cannot be brought back", hint="repeat with --yes")
-        trail.erase(subject)
-        _say(f"the personal fields of {subject} are erased")
+        erased = trail.erasure(subject)
+        if erased is None:
+            near = f"user:{subject}"
+            meant = f"; did you mean {near!r}?" if trail.erasure(near) is not None else ""
+            hint = f"a subject is written as the events have it, user:<id> for a user{meant}"
+            raise NotFoundError(f"no event holds personal fields of {subject!r}", hint=hint)
+        if not erased:
+            trail.erase(subject)
+        _say(f"the personal fields of {subject} {'were erased before' if erased else 'are erased'}")
 
     return erase
 

@@ -48,7 +48,7 @@ def part(settings: EventSettings, ctx: Context) -> Part:
         routes=routes(events, trail, ctx.ports),
         commands=commands(events, trail),
         start=_start(events, trail, ctx.home, ctx.app_name),
-        stop=events.close,
+        stop=lambda: _stop(events, trail),
     )
 
 
@@ -67,6 +67,15 @@ def _start(events: EventStore, trail: AuditTrail, home: Path, name: str) -> Call
             log.warning("the audit trail is neither sealed nor are personal fields kept in it: %s; %s", error.detail, error.hint)
 
     return start
+
+
+def _stop(events: EventStore, trail: AuditTrail) -> None:
+    trail.close()
+    try:
+        trail.seal()  # so that nothing lies unsealed while nobody watches
+    except StoreError as error:
+        log.warning("the end of the log is not sealed: %s", error)
+    events.close()
 
 
 def _anchors(settings: EventSettings, home: Path) -> list[Anchor]:

@@ -19,7 +19,7 @@ from rakiza.store import Store, StoreError, StoreUnavailableError, Transaction, 
 from ._backends import Log
 from ._checkpoints import Ledger
 from ._consumers import Consumer
-from ._core import Append, Appended, Condition, Event, Listed, NewEvent, Origin, Verdict, check_bytes, new_event
+from ._core import Append, Appended, Condition, Event, Listed, NewEvent, Origin, Verdict, check_append, check_size, new_event
 from ._followers import Followers
 from ._group import GroupCommit
 from ._projections import Projection
@@ -122,14 +122,16 @@ class EventStore:
         return await self._group.submit_from_loop(append, asyncio.get_running_loop(), convert)
 
     def _made(self, given: Sequence[Mapping[str, object]], condition: Condition | None = None, tx: Transaction | None = None) -> Append:
-        return Append(tuple(self._new(event, tx) for event in given), condition)
+        made = Append(tuple(self._new(event, tx) for event in given), condition)
+        check_append(made.events)
+        return made
 
     def blocking_append(self, events: Sequence[Mapping[str, object]], tx: Transaction | None = None) -> list[Appended]:
         """Do what `append_many` does, but block also where an event loop runs: for code that was sent to the pool."""
-        if tx is None:
-            self._refuse_inside()
-        append = self._made(events, tx=tx)
-        return self._append_in(tx, append) if tx is not None else _outcome(self._group.submit(append))
+        if tx is not None:
+            return self._append_in(tx, self._made(events, tx=tx))
+        self._refuse_inside()
+        return _outcome(self._group.submit(self._made(events)))
 
     def _refuse_inside(self) -> None:
         """Raise EventError where a transaction is open: who leads would write the appends of all into it, and its end is not known."""
@@ -144,7 +146,7 @@ class EventStore:
         event, personal = new_event(given, origin(), self.settings.max_event_bytes), given.get("personal")
         if personal:
             event.sealed = self._sealed(event, personal, given.get("subject"), tx)
-            check_bytes(sum(len(text.encode()) for text in (event.payload, event.metadata, event.sealed)), self.settings.max_event_bytes)
+            check_size(event.payload + event.metadata + event.sealed, self.settings.max_event_bytes)
         return event
 
     def _sealed(self, event: NewEvent, fields: object, subject: object, tx: Transaction | None) -> str:

@@ -71,7 +71,7 @@ class Key:
         raw = base64.b64decode(rest.partition("+")[2], validate=True)[1:]
         self.raw, self.number = raw, hashlib.sha256(self.name.encode() + b"\n\x01" + raw).digest()[:4]
         if len(raw) != 32 or rest != self.number.hex() + "+" + base64.b64encode(b"\x01" + raw).decode():
-            raise ValueError("not of the form name+id+base64")
+            raise ValueError(f"the public key {text!r} is not of the form name+id+base64")
         x, y, z, t = point_of(raw)
         self.minus = multiples((P - x, y, z, P - t))
 
@@ -104,7 +104,7 @@ class Verifier:
 
     def __init__(self, folder: str, keys: list[Key]) -> None:
         self.folder, self.keys, self.findings = folder, keys, 0
-        self.size, self.roots = 0, {0: b""}
+        self.size, self.read, self.roots = 0, 0, {0: b""}
         self.stack: list[bytes] = []
         self.hashes = self.lines("hashes.txt")
         self.events = self.records("events.jsonl", [*COLUMNS, "leaf"], "position")
@@ -152,7 +152,7 @@ class Verifier:
             self.wrong("{}: event {} stands out of order", "{}: الحدث {} في غير موضعه", self.event["place"], self.event["position"])
             self.event = next(self.events, None)
         if self.event and self.event["position"] == position:
-            event, self.event = self.event, next(self.events, None)
+            event, self.event, self.read = self.event, next(self.events, None), self.read + 1
             leaf = hash_of(event)
             if event["leaf"] != leaf.hex():
                 self.wrong("{}: event {} is not what was sealed", "{}: الحدث {} ليس كما خُتم", event["place"], position)
@@ -160,7 +160,7 @@ class Verifier:
         place, text = next(self.hashes, ("", ""))
         listed = leaf_hash(text)
         if listed is None and (place or not self.findings):
-            self.wrong("event {} or its hash {} is missing or changed", "الحدث {} أو بصمته {} مفقود أو معدل", position, place)
+            self.wrong("event {} or its hash{} is missing or changed", "الحدث {} أو بصمته{} مفقود أو معدل", position, place and f" ({place})")
         return listed or bytes(32)
 
     def grow(self, size: int) -> bytes:
@@ -234,8 +234,9 @@ class Verifier:
 
 def main(arguments: list[str] | None = None) -> int:
     """Verify the export that the arguments name; return the exit code."""
+    own = os.path.dirname(os.path.abspath(__file__))
     parser = argparse.ArgumentParser(description="Verify an exported audit trail. / التحقق من سجل تدقيق مصدّر")
-    parser.add_argument("folder", help="the export / مجلد التصدير")
+    parser.add_argument("folder", nargs="?", default=own, help="the export, when not this file's folder / مجلد التصدير إن لم يكن مجلد هذا الملف")
     parser.add_argument("--anchor", action="append", default=[], help="checkpoints kept elsewhere / نقاط تحقق محفوظة خارج النظام")
     parser.add_argument("--key", action="append", default=[], help="a public key you trust, instead of public_key.txt / مفتاح عام موثوق")
     given = parser.parse_args(arguments)
@@ -250,7 +251,9 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stdout.write(f"UNREADABLE: {error}\n  تعذرت القراءة: {error}\n")
         return 2
     if not verifier.findings:
-        sys.stdout.write(f"RIGHT: {verifier.size} events under {len(verifier.roots) - 1} seals are as they were sealed\n  صحيح: الأحداث كما خُتمت\n")
+        read, size, seals = verifier.read, verifier.size, len(verifier.roots) - 1
+        sys.stdout.write(f"RIGHT: {read} of {size} events, under {seals} seals, are here as they were sealed\n")
+        sys.stdout.write(f"  صحيح: الأحداث كما خُتمت ({read} من {size})\n")
         sys.stdout.writelines(f"Key / المفتاح: {key.name} {key.raw.hex()} (compare it / قارنه بما لديك)\n" for key in keys)
     return 1 if verifier.findings else 0
 

@@ -1,6 +1,7 @@
 """Errors: their form on the wire, and what is kept of those nobody foresaw."""
 
 import json
+import traceback
 
 import msgspec
 import pytest
@@ -29,6 +30,14 @@ TREE = {
     TooLargeError: 413,
     ServiceUnavailableError: 503,
 }
+
+
+def test_a_traceback_shows_the_hint() -> None:
+    assert traceback.format_exception(ValidationError("no such field", hint="did you mean x?"))[-2:] == [
+        "rakiza.errors._tree.ValidationError: no such field\n",
+        "hint: did you mean x?\n",
+    ]
+    assert not hasattr(ValidationError("no such field"), "__notes__")
 
 
 @pytest.mark.parametrize(("kind", "status"), TREE.items())

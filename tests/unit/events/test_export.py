@@ -57,8 +57,8 @@ def verified(*arguments: object) -> tuple[int, str]:
 
 def by_itself(folder: Path, *arguments: object) -> "subprocess.CompletedProcess[str]":
     """Run the exported verifier as an auditor does, isolated from everything installed."""
-    command = [sys.executable, "-I", "-S", "verify.py", ".", *map(str, arguments)]
-    return subprocess.run(command, cwd=folder, capture_output=True, encoding="utf-8", check=False, timeout=60)
+    command = [sys.executable, "-I", "-S", str(folder / "verify.py"), *map(str, arguments)]  # by double click: nothing says which folder
+    return subprocess.run(command, cwd="/", capture_output=True, encoding="utf-8", check=False, timeout=60)
 
 
 def test_an_export_is_right_by_itself(store: Store, tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_an_export_is_right_by_itself(store: Store, tmp_path: Path) -> None:
     assert made.export(out) == (300, 0, 4)
     done = by_itself(out, "--anchor", tmp_path / "notes", "--anchor", tmp_path / "b", "--key", made.signer.public)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "RIGHT: 300 events under 4 seals" in done.stdout
+    assert "RIGHT: 300 of 300 events, under 4 seals" in done.stdout
     assert "صحيح: الأحداث كما خُتمت" in done.stdout
     assert sorted(path.name for path in out.iterdir()) == ["README.txt", "events.jsonl", "hashes.txt", "public_key.txt", "seals.jsonl", "verify.py"]
     rows = [json.loads(line) for line in (out / "events.jsonl").read_text().splitlines()]
@@ -80,7 +80,8 @@ def test_a_part_is_verified_within_the_whole(store: Store, tmp_path: Path) -> No
     made = sealed(store, tmp_path)
     since, until = trails.BEGIN + timedelta(seconds=100), trails.BEGIN + timedelta(seconds=280)
     assert made.export(tmp_path / "out", since, until) == (180, 120, 4)
-    assert verified(tmp_path / "out")[0] == 0
+    code, said = verified(tmp_path / "out")
+    assert (code, "180 of 300 events" in said, "(180 من 300)" in said) == (0, True, True)
     assert made.export(tmp_path / "begin", until=until) == (279, 21, 4)
     assert verified(tmp_path / "begin")[0] == 0
     with pytest.raises(SealError, match="is not empty"):
@@ -159,6 +160,7 @@ def test_what_cannot_be_read_has_a_code_of_its_own(store: Store, tmp_path: Path)
     sealed(store, tmp_path, (3,)).export(tmp_path / "out")
     (tmp_path / "out" / "hashes.txt").unlink()
     assert verified(tmp_path / "out")[0] == 2
+    assert "'no key' is not of the form" in verified(tmp_path / "out", "--key", "no key")[1]
     assert verified(tmp_path / "out", "--key", "no key")[0] == 2
     assert verified(tmp_path / "out", "--anchor", tmp_path / "nowhere")[0] == 2
 

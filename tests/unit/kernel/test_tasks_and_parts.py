@@ -5,6 +5,7 @@ import logging
 import os
 import signal
 import threading
+import time
 
 import pytest
 from hypothesis import given
@@ -177,6 +178,35 @@ def test_a_task_can_be_woken_in_a_forked_child() -> None:
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     supervisor.stop()
+
+
+def test_tasks_of_a_forked_child_begin_after_their_owners_took_new_locks() -> None:
+    supervisor, parent = Supervisor(), os.getpid()
+    read_end, write_end = os.pipe()
+    ready: list[bool] = []
+
+    def owner() -> None:
+        if ready == [False]:
+            time.sleep(0.2)
+            ready.append(True)
+
+    os.register_at_fork(after_in_child=owner)
+    supervisor.every("tick", 0.005, lambda: None if os.getpid() == parent else os.write(write_end, b"y" if True in ready else b"n") and None)
+    supervisor.start()
+    ready.append(False)
+    child = os.fork()
+    if child == 0:
+        try:
+            threading.Event().wait(10)
+        finally:
+            os._exit(0)
+    os.close(write_end)
+    with os.fdopen(read_end, "rb") as answer:
+        assert answer.read(1) == b"y"
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    supervisor.stop()
+    ready.clear()
 
 
 def test_tasks_and_pools_live_on_in_a_forked_child() -> None:
