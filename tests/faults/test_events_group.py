@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from events_faults import PATHS, ROUNDS, event, gathered, held, in_threads, join, whole
-from rakiza.events import EventStore, EventsUnavailableError, create_event_store
+from rakiza.events import EventError, EventStore, EventsUnavailableError, create_event_store
 from rakiza.store import StoreError
 from servers import Child
 
@@ -250,6 +250,27 @@ def test_closing_races_with_tasks_and_none_waits_for_ever(events: EventStore, da
         events._group.close()
     join([runner])
     assert counts == [len(whole(database_url))] == [60 * ROUNDS]
+
+
+def test_large_events_fill_batch_and_queue_sooner(database_url: str) -> None:
+    """Five hundred events of a megabyte would be one statement of a gigabyte."""
+    events = create_event_store(database_url, queue_events=1000)
+    large = {"x": "ش" * 500_000}  # 62 places of 1,000, and of the 500 of a batch
+
+    async def tasks() -> list[int]:
+        asked = [events.append(event(n, payload=large)) for n in range(30)]
+        waiting.append(events.waiting)
+        return [one.position for one in await asyncio.gather(*asked)]
+
+    waiting: list[int] = []
+    assert sorted(asyncio.run(tasks())) == list(range(1, 31))
+    assert waiting[0] <= 16
+    assert events.get_stats()["largest_batch"] <= 8
+    with pytest.raises(EventError, match="in 34 events, at most 16,777,216") as caught:
+        events.append_many([event(payload=large) for _ in range(34)])
+    assert caught.value.stable_code == "event_too_large"
+    assert len(whole(database_url)) == 30
+    events.close()
 
 
 def test_a_caller_of_growth_that_fails_does_not_make_a_written_append_fail(events: EventStore) -> None:

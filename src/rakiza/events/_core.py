@@ -18,6 +18,8 @@ T = TypeVar("T")
 MAX_NAME_CHARACTERS = 200
 MAX_TAGS = 1_000
 MAX_DEPTH = 100
+MAX_APPEND_CHARACTERS = 16 * 1024 * 1024
+"""An append holds the lock of the log while it is written: seconds at this size."""
 FIELDS = frozenset(
     {"event_type", "aggregate_type", "aggregate_id", "payload", "metadata", "expected_version", "event_id", "schema_version", "tags"}
     | {"tenant", "user_id", "correlation_id", "causation_id", "subject", "personal"}
@@ -180,7 +182,7 @@ def new_event(given: Mapping[str, object], origin: Origin, limit: int) -> NewEve
         raise EventError(f"metadata must be a mapping, got {type(metadata).__name__}")
     event_id, tags, causes = given.get("event_id"), given.get("tags"), metadata.get
     payload, notes = json_text(given.get("payload", {}), "payload"), json_text(metadata, "metadata") if metadata else "{}"
-    _check_size(payload, notes, limit)
+    check_size(payload + notes, limit)
     return NewEvent(
         _name(given.get("tenant", origin.tenant), "tenant"),
         _name(given.get("aggregate_type"), "aggregate_type"),
@@ -200,10 +202,19 @@ def new_event(given: Mapping[str, object], origin: Origin, limit: int) -> NewEve
     )
 
 
-def _check_size(payload: str, notes: str, limit: int) -> None:
-    if len(payload) + len(notes) > limit // 4 and (size := len(payload.encode()) + len(notes.encode())) > limit:  # four bytes a character at most
+def check_size(text: str, limit: int) -> None:
+    """Raise EventError for an event whose texts together have more than `limit` bytes."""
+    if len(text) > limit // 4 and (size := len(text.encode())) > limit:  # four bytes a character at most
         hint = "keep files in storage and their address in the event, or raise RAKIZA_EVENTS_MAX_EVENT_BYTES"
         raise EventError(f"the event has {size:,} bytes, at most {limit:,} are allowed", code="event_too_large", hint=hint)
+
+
+def check_append(events: Sequence[NewEvent]) -> None:
+    """Raise EventError for an append that would hold the log for too long."""
+    size = sum(len(event.payload) + len(event.metadata) + len(event.sealed or "") for event in events)
+    if size > MAX_APPEND_CHARACTERS:
+        said = f"the append has {size:,} characters in {len(events)} events, at most {MAX_APPEND_CHARACTERS:,} are allowed"
+        raise EventError(said, code="event_too_large", hint="append it in several pieces")
 
 
 def _unknown_field(name: object) -> EventError:

@@ -5,6 +5,7 @@ import binascii
 import os
 import stat
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,12 @@ if TYPE_CHECKING:
 
 SECRET_BYTES = 32
 NONCE_BYTES = 12
+
+
+def require() -> None:
+    """Raise MissingExtraError where nothing can be encrypted or signed."""
+    if find_spec("cryptography") is None:
+        raise MissingExtraError
 
 
 def secret(path: Path | None = None, text: str = "") -> bytes:

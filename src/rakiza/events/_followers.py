@@ -29,6 +29,10 @@ class Followers:
         for follower in self._followers.values():
             follower.forget()
 
+    def open(self) -> None:
+        """Take turns again after a close: a platform may be started anew."""
+        self.ledger.closing = False
+
     def close(self) -> None:
         """Begin no further turn and give every claim back."""
         self.ledger.close()

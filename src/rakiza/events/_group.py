@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING
 
 from rakiza._kernel import SYSTEM_CLOCK
 
-from ._core import Append, Appended, Verdict
+from ._core import Append, Appended, NewEvent, Verdict
 from .errors import EventsBusyError, EventsUnavailableError
 
 if TYPE_CHECKING:
     from .settings import EventSettings
 
 ROOM_POLL_SECONDS = 0.005
+PLACE_CHARACTERS = 8_192
+"""An event takes one place in batch and queue, and another for each so many characters: that bounds both in bytes too."""
 log = logging.getLogger("rakiza.events")
 
 Flush = Callable[[Sequence[Append]], Sequence[Verdict]]
@@ -26,10 +28,11 @@ Convert = Callable[[list[Appended]], object]
 class Ticket:
     """Stand for one append that waits: on a gate for a thread, on a future for a task."""
 
-    __slots__ = ("append", "convert", "future", "gate", "loop", "verdict")
+    __slots__ = ("append", "convert", "future", "gate", "loop", "places", "verdict")
 
     def __init__(self, append: Append, convert: Convert | None = None) -> None:
         self.append, self.convert = append, convert
+        self.places = sum(map(_places, append.events))
         self.verdict: Verdict | None = None
         self.gate: threading.Lock | None = None
         self.loop: asyncio.AbstractEventLoop | None = None
@@ -50,7 +53,7 @@ class GroupCommit:
         self._room = threading.Condition(self._mutex)
         self._queue: deque[Ticket] = deque()
         self._batch: list[Ticket] = []
-        self.waiting = 0
+        self.waiting = self._taken = 0
         self._leader: Ticket | None = None
         self._server = Ticket(Append(()))
         self._thread: threading.Thread | None = None
@@ -77,9 +80,8 @@ class GroupCommit:
         return ticket.verdict
 
     def _put(self, ticket: Ticket) -> bool:
-        append = ticket.append
         with self._mutex:
-            if not self._fits(append) and not self._room.wait_for(lambda: self._fits(append), self._settings.queue_timeout_seconds):
+            if not self._fits(ticket) and not self._room.wait_for(lambda: self._fits(ticket), self._settings.queue_timeout_seconds):
                 raise self._busy()
             return self._enqueue(ticket)
 
@@ -103,7 +105,7 @@ class GroupCommit:
     def _try(self, append: Append, loop: asyncio.AbstractEventLoop, convert: Convert) -> "asyncio.Future[object] | None":
         ticket = Ticket(append, convert)
         with self._mutex:
-            if not self._fits(append):
+            if not self._fits(ticket):
                 return None
             ticket.loop, ticket.future = loop, loop.create_future()
             lead = self._enqueue(ticket)
@@ -120,8 +122,8 @@ class GroupCommit:
         if thread is not None:
             thread.join(timeout_seconds)
 
-    def _fits(self, append: Append) -> bool:
-        return not self.waiting or self.waiting + len(append.events) <= self._settings.queue_events
+    def _fits(self, ticket: Ticket) -> bool:
+        return not self._taken or self._taken + ticket.places <= self._settings.queue_events
 
     def _busy(self) -> EventsBusyError:
         seconds = self._settings.queue_timeout_seconds
@@ -131,6 +133,7 @@ class GroupCommit:
         """Queue the ticket and tell whether nobody leads; a thread then does."""
         self._queue.append(ticket)
         self.waiting += len(ticket.append.events)
+        self._taken += ticket.places
         if self._leader is not None:
             return False
         if ticket.gate is not None:
@@ -187,7 +190,7 @@ class GroupCommit:
         with self._mutex:
             if ticket in self._queue:
                 self._queue.remove(ticket)
-                self.waiting = self._count()
+                self._count()
             if self._leader is ticket:
                 self._answer_left()
                 self._leader = None
@@ -203,19 +206,21 @@ class GroupCommit:
             self._answer(left, [EventsUnavailableError("the thread that wrote the batch was stopped", _ids(each)) for each in left])
         if self._batch:
             self._batch = []
-            self.waiting = self._count()
+            self._count()
 
-    def _count(self) -> int:
-        return sum(len(ticket.append.events) for ticket in (*self._queue, *self._batch))
+    def _count(self) -> None:
+        waiting = (*self._queue, *self._batch)
+        self.waiting, self._taken = sum(len(ticket.append.events) for ticket in waiting), sum(ticket.places for ticket in waiting)
 
     def _take(self) -> list[Ticket]:
-        events = 0
+        events = places = 0
         with self._mutex:
             batch: list[Ticket] = []
             self._batch = batch
-            while self._queue and (not batch or events + len(self._queue[0].append.events) <= self._settings.batch_events):
+            while self._queue and (not batch or places + self._queue[0].places <= self._settings.batch_events):
                 batch.append(self._queue[0])
-                events += len(self._queue.popleft().append.events)
+                ticket = self._queue.popleft()
+                events, places = events + len(ticket.append.events), places + ticket.places
         self.flushes, self.largest = self.flushes + 1, max(self.largest, events)
         return batch
 
@@ -223,6 +228,7 @@ class GroupCommit:
         self._answer(batch, verdicts)
         with self._mutex:
             self.waiting -= sum(len(ticket.append.events) for ticket in batch)
+            self._taken -= sum(ticket.places for ticket in batch)
             self._batch = []
             self._room.notify_all()
 
@@ -240,6 +246,10 @@ class GroupCommit:
                 loop.call_soon_threadsafe(_resolve, tickets)  # one wake-up of the loop for the batch
             except RuntimeError:
                 log.warning("an event loop ended before %d of its appends were answered; they are written", len(tickets))
+
+
+def _places(event: NewEvent) -> int:
+    return 1 + (len(event.payload) + len(event.metadata) + len(event.sealed or "")) // PLACE_CHARACTERS
 
 
 def _ids(ticket: Ticket) -> list[str]:

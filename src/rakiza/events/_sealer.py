@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from rakiza._kernel import SYSTEM_CLOCK, Clock
 from rakiza.errors import AppError
-from rakiza.store import Store, utc_text
+from rakiza.store import Store, StoreError, utc_text
 
 from ._anchors import Anchor
 from ._export import Exported, export
@@ -51,11 +51,15 @@ class Sealer:
     ) -> None:
         self.log, self.signer, self.anchors = Log(store), signer, tuple(anchors)
         self._store, self._clock, self._every = store, clock, anchor_every_seconds
-        self._lock = threading.Lock()
+        self.forget()
         self._last: Seal | None = None
         self._tree = Frontier()
         self._anchor_due = clock.monotonic()
         self._trouble: dict[str, str] = {}
+
+    def forget(self) -> None:
+        """Take a new lock in a forked child: the parent may have been sealing."""
+        self._lock = threading.Lock()
 
     @property
     def trouble(self) -> str | None:
@@ -74,7 +78,7 @@ class Sealer:
             made = None
             try:
                 made = self._seal()
-            except SealError as error:
+            except (SealError, StoreError) as error:
                 self._trouble["seal"] = str(error)
             self._anchor()
         return made

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import starmap
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import msgspec
 from sqlalchemy import Text, and_, func, literal_column, or_, select
@@ -20,12 +20,14 @@ from rakiza._kernel.ports import People, UnitOfWork
 from rakiza.errors import AppError
 from rakiza.store import Transaction, as_utc
 
-from ._core import MAX_NAME_CHARACTERS, Event
+from ._aside import Aside
+from ._checkpoints import told
+from ._core import MAX_DEPTH, MAX_NAME_CHARACTERS, Event
 from ._export import Exported
 from ._reading import ALL_TENANTS, COLUMNS
 from ._sealer import Sealer
 from ._verification import Progress, Report
-from .errors import EventError, SealError, SubjectErasedError
+from .errors import EventError, KeyFileError, MissingExtraError, SealedDataError, SealError, SubjectErasedError
 from .tables import ANCHOR, EVENT
 
 if TYPE_CHECKING:
@@ -35,8 +37,12 @@ if TYPE_CHECKING:
 RECORDED = "audit.recorded"
 AGGREGATE = "Audit"
 PERSONAL = frozenset({"email", "phone", "ip", "ip_address", "user_agent", "device"})
-"""Keys of details that say who somebody is: sealed under that person's key, like the address a request came from."""
+"""Keys of details, on any level, that say who somebody is: sealed under that person's key, like the address a request came from."""
+TOO_LARGE = {"left_out": "more than an event may hold; the audit file has it"}
 MAX_PAGE = 500
+Position = Annotated[int, msgspec.Meta(ge=-(2**53), le=2**63 - 1)]
+Asked = Annotated[str, msgspec.Meta(max_length=1000, pattern=r"^[^\x00]*$")]
+"""A text that may be compared with what is stored: PostgreSQL refuses NUL."""
 log = logging.getLogger("rakiza.events")
 
 
@@ -44,12 +50,12 @@ class AuditQuery(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """Ask for audit records; what is not said matches everything."""
 
     limit: int = 50
-    before: int | None = None
-    q: str | None = None
-    user: str | None = None
-    action: str | None = None
-    resource: str | None = None
-    event_type: str | None = None
+    before: Position | None = None
+    q: Asked | None = None
+    user: Asked | None = None
+    action: Asked | None = None
+    resource: Asked | None = None
+    event_type: Asked | None = None
     since: datetime | None = None
     until: datetime | None = None
 
@@ -89,10 +95,22 @@ class AuditTrail:
 
     def __init__(self, events: "EventStore", sealer: Sealer | None = None, port: Audit | None = None, people: People | None = None) -> None:
         self._events, self._sealer, self._port, self._people = events, sealer, port, people
-        self._verifying = threading.Lock()
-        self.verification = VerifyState()
+        self._aside = Aside(self._append_now)
+        self.forget()
         self.missed = 0
         """How many records stand only in the audit file, because the database could not take them."""
+
+    def forget(self) -> None:
+        """Begin anew in a forked child, whose parent may hold every lock and verifies for itself."""
+        self._verifying = threading.Lock()
+        self.verification = VerifyState()
+        self._aside.forget()
+        if self._sealer is not None:
+            self._sealer.forget()
+
+    def close(self) -> None:
+        """Wait until the records taken on event loops are written."""
+        self._aside.close()
 
     def record(
         self,
@@ -125,6 +143,14 @@ class AuditTrail:
             self._append_surely(event)
 
     def _append_surely(self, event: dict[str, object]) -> None:
+        """Append without a word to the caller; on an event loop, which must not wait and may end at any moment, in a thread aside."""
+        if not self._events.on_loop():
+            self._append_now(event)
+        elif not self._aside.put(self._events.placed(event)):
+            self.missed += 1
+            log.error("an audit record stands only in the audit file: too many wait to be written")
+
+    def _append_now(self, event: dict[str, object]) -> None:
         try:
             self._append(event, None)
         except (AppError, SQLAlchemyError, self._events.store.driver_error) as error:
@@ -133,22 +159,27 @@ class AuditTrail:
 
     def _append(self, event: dict[str, object], tx: Transaction | None) -> None:
         try:
-            self._events.append(event, tx)
+            self._events.blocking_append([event], tx)
         except SubjectErasedError:  # what an erased person does is recorded all the same, without what would say who it is
-            self._events.append({**event, "personal": {}}, tx)
+            self._append({**event, "personal": {}}, tx)
+        except EventError as error:
+            payload = cast("dict[str, object]", event["payload"])
+            if error.stable_code != "event_too_large" or payload["details"] is TOO_LARGE:
+                raise
+            self._append({**event, "payload": {**payload, "details": TOO_LARGE}}, tx)
 
     def _event(self, line: Mapping[str, object]) -> dict[str, object]:
-        details = cast("Mapping[str, object]", line.get("details") or {})
-        personal = {key: value for key, value in details.items() if key in PERSONAL}
+        personal: dict[str, object] = {}
+        details = _without_personal(line.get("details") or {}, personal)
         if line.get("ip_address"):
             personal["ip_address"] = line["ip_address"]
         user = line.get("user_id")
-        payload = {key: line.get(key) for key in ("event_type", "action", "resource", "request_id", "trace_id")}
+        payload = {key: _storable(line.get(key)) for key in ("event_type", "action", "resource", "request_id", "trace_id")}
         return {
             "event_type": RECORDED,
             "aggregate_type": AGGREGATE,
             "aggregate_id": printable(line.get("resource")) or "-",
-            "payload": {**payload, "details": {key: value for key, value in details.items() if key not in PERSONAL}},
+            "payload": {**payload, "details": details},
             "user_id": printable(user) if user is not None else None,
             "tenant": line.get("tenant") or self._events.tenant(),
             "personal": personal if self._events.personal is not None else {},
@@ -158,6 +189,7 @@ class AuditTrail:
     def search(self, asked: AuditQuery) -> tuple[list[AuditRecord], int | None]:
         """Return records, newest first, and where the next page begins; blocks."""
         size = max(1, min(asked.limit, MAX_PAGE))
+        self._events.filter(since=asked.since, until=asked.until)  # refuses times that cannot be
         statement = select(*COLUMNS).where(*_conditions(asked)).order_by(EVENT.c.position.desc()).limit(size)
         with self._events.store.read() as tx:
             found = list(starmap(Event, tx.execute(statement)))
@@ -214,8 +246,8 @@ class AuditTrail:
 
         try:
             state.result = self.verify(progress)
-        except AppError as error:
-            state.error = str(error)
+        except Exception as error:  # noqa: BLE001 - border: the task supervisor
+            state.error = str(error) if isinstance(error, AppError) else told(error)
         finally:
             state.state, state.finished_at = "done", self._events.clock.now()
 
@@ -270,24 +302,57 @@ class AuditTrail:
 
     # -- search
 
+    def _personal(self, event: Event) -> dict[str, object]:
+        """Return the personal fields; one person's lost key must not hide everybody's records."""
+        try:
+            return dict(self._events.personal_fields(event))
+        except (SealedDataError, KeyFileError, MissingExtraError) as error:
+            return {"unreadable": str(error)}
+
     def _shown(self, event: Event, sealed: int, names: Mapping[str, str]) -> AuditRecord:
-        payload, personal = event.payload, dict(self._events.personal_fields(event))
+        payload = event.payload
+        details, personal = cast("dict[str, object]", payload.get("details") or {}), self._personal(event)
         address = personal.pop("ip_address", None)
         return AuditRecord(
             position=event.position,
             timestamp=event.recorded_at.isoformat(timespec="milliseconds"),
-            event_type=str(payload["event_type"]),
+            event_type=str(payload.get("event_type", "")),
             user_id=event.user_id,
             user_name=names.get(event.user_id or ""),
-            action=str(payload["action"]),
-            resource=str(payload["resource"]),
-            details={**cast("dict[str, object]", payload["details"]), **personal},
+            action=str(payload.get("action", "")),
+            resource=str(payload.get("resource", event.aggregate_id)),
+            details={**details, **personal},
             ip_address=None if address is None else str(address),
-            request_id=cast("str | None", payload["request_id"]) or None,
-            trace_id=cast("str | None", payload["trace_id"]) or None,
+            request_id=cast("str | None", payload.get("request_id")) or None,
+            trace_id=cast("str | None", payload.get("trace_id")) or None,
             tenant=event.tenant,
             sealed=event.position <= sealed,
         )
+
+
+def _without_personal(value: object, found: dict[str, object], path: tuple[str, ...] = ()) -> object:
+    """Return details that can be stored, with what is personal moved to `found` under its path."""
+    if len(path) > MAX_DEPTH:
+        return value
+    if isinstance(value, Mapping):
+        kept: dict[object, object] = {}
+        for key, inner in value.items():
+            name = _storable(key)
+            if key in PERSONAL:
+                found[".".join((*path, str(name)))] = inner
+            else:
+                kept[name] = _without_personal(inner, found, (*path, str(name)))
+        return kept
+    if isinstance(value, list | tuple):
+        return [_without_personal(inner, found, (*path, str(number))) for number, inner in enumerate(value)]
+    return _storable(value)
+
+
+def _storable(value: object) -> object:
+    """Return a text without what UTF-8 or PostgreSQL cannot hold: such a record must not be missing, or break the search for others."""
+    if isinstance(value, str) and (("\0" in value) or not value.isascii()):
+        return value.replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()
+    return value
 
 
 def printable(value: object) -> str:

@@ -13,11 +13,11 @@ from rakiza.errors import NotFoundError
 from ._browsing import FIRST, Browser, StreamLine
 from ._core import Event
 from ._reading import ALL_TENANTS
-from ._trail import AuditQuery, AuditRecord, AuditTrail, VerifyState
+from ._trail import Asked, AuditQuery, AuditRecord, AuditTrail, Position, VerifyState
+from .errors import KeyFileError, MissingExtraError, SealedDataError
 from .service import EventStore
 
 Limit = Annotated[int, msgspec.Meta(ge=1, le=500)]
-Cursor = Annotated[str, msgspec.Meta(max_length=1000)]
 NEWEST = 2**63 - 1
 
 
@@ -25,13 +25,13 @@ class EventQuery(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """Choose events."""
 
     limit: Limit = 50
-    before: int | None = None
-    type: str = ""
-    aggregate_type: str = ""
-    aggregate_id: str = ""
-    correlation_id: str = ""
-    tag: str = ""
-    user: str = ""
+    before: Position | None = None
+    type: Asked = ""
+    aggregate_type: Asked = ""
+    aggregate_id: Asked = ""
+    correlation_id: Asked = ""
+    tag: Asked = ""
+    user: Asked = ""
     since: datetime | None = None
     until: datetime | None = None
 
@@ -46,9 +46,9 @@ class StreamQuery(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """Choose streams."""
 
     limit: Limit = 50
-    after: Cursor = ""
-    aggregate_type: str = ""
-    q: str = ""
+    after: Asked = ""
+    aggregate_type: Asked = ""
+    q: Asked = ""
 
 
 class Period(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -165,14 +165,17 @@ class Endpoints:
     def _personal(self, event: Event) -> dict[str, object] | None:
         if event.sealed is None:
             return None
-        fields = self._events.personal_fields(event)
+        try:
+            fields = self._events.personal_fields(event)
+        except (SealedDataError, KeyFileError, MissingExtraError) as error:
+            fields = {"unreadable": str(error)}
         subject = msgspec.json.decode(event.sealed).get("subject", "")
         return {"subject": subject, "erased": bool(fields) and all(value is None for value in fields.values()), "fields": fields}
 
     def streams(self, request: Request) -> Response:
         """Return streams in the order of their names."""
         asked = request.decode_query(StreamQuery)
-        after = FIRST if not asked.after else msgspec.json.decode(asked.after, type=tuple[str, str, str])
+        after = FIRST if not asked.after else msgspec.json.decode(asked.after, type=tuple[Asked, Asked, Asked])
         kind = asked.aggregate_type or None
         with self._events.store.read() as tx:
             found = self._browser.streams(tx, after, asked.limit, kind, asked.q)
@@ -202,7 +205,8 @@ class Endpoints:
 
     def dead_letters(self, request: Request) -> Response:
         """Return the events a projection or consumer set aside."""
-        return json_response({"dead_letters": self._events.dead_letters(request.params["name"])})
+        name = request.params["name"]
+        return json_response({"dead_letters": [] if "\0" in name else self._events.dead_letters(name)})
 
     def retry(self, request: Request) -> Response:
         """Apply what was set aside again."""
@@ -243,6 +247,7 @@ class Endpoints:
     def export(self, request: Request) -> Response:
         """Return the audit records of a time as JSON lines, oldest first."""
         asked = request.decode_query(Period)
+        self._events.filter(since=asked.since, until=asked.until)  # refused now, for an answer once begun cannot say so
         self._ports.audit.record("sensitive_read", "EXPORT", "audit", {"since": asked.since, "until": asked.until})
         headers = [(b"content-disposition", b'attachment; filename="audit.jsonl"'), (b"cache-control", b"no-store")]
         return Response(stream=self._lines(asked), headers=headers, content_type=b"application/x-ndjson")

@@ -10,6 +10,7 @@ from rakiza.store import Store, StoreError
 from rakiza.telemetry import Telemetry
 
 from ._anchors import Anchor, FileAnchor, ObjectAnchor
+from ._crypto import require
 from ._notes import PublicKey, Signer
 from ._personal import PersonalData
 from ._sealer import Sealer
@@ -47,14 +48,16 @@ def part(settings: EventSettings, ctx: Context) -> Part:
         routes=routes(events, trail, ctx.ports),
         commands=commands(events, trail),
         start=_start(events, trail, ctx.home, ctx.app_name),
-        stop=events.close,
+        stop=lambda: _stop(events, trail),
     )
 
 
 def _start(events: EventStore, trail: AuditTrail, home: Path, name: str) -> Callable[[], None]:
     def start() -> None:
         settings = events.settings
+        events.followers.open()
         try:
+            require()
             events.personal = PersonalData(events.store, path=home / "keys" / "personal.key", key=settings.master_key, clock=events.clock)
             if settings.seal:
                 earlier = [PublicKey.parse(text) for text in settings.trusted_keys]
@@ -64,6 +67,15 @@ def _start(events: EventStore, trail: AuditTrail, home: Path, name: str) -> Call
             log.warning("the audit trail is neither sealed nor are personal fields kept in it: %s; %s", error.detail, error.hint)
 
     return start
+
+
+def _stop(events: EventStore, trail: AuditTrail) -> None:
+    trail.close()
+    try:
+        trail.seal()  # so that nothing lies unsealed while nobody watches
+    except StoreError as error:
+        log.warning("the end of the log is not sealed: %s", error)
+    events.close()
 
 
 def _anchors(settings: EventSettings, home: Path) -> list[Anchor]:

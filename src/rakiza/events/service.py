@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, TypeVar, cast
 import msgspec
 
 from rakiza._kernel import DEFAULT_TENANT, SYSTEM_CLOCK, Clock, Migrations, Supervisor, WorkerPool, current
-from rakiza.store import Store, StoreError, StoreUnavailableError, Transaction, migrate
+from rakiza.store import Store, StoreError, StoreUnavailableError, Transaction, migrate, utc_text
 
 from ._backends import Log
 from ._checkpoints import Ledger
 from ._consumers import Consumer
-from ._core import Append, Appended, Condition, Event, Listed, NewEvent, Origin, Verdict, new_event
+from ._core import Append, Appended, Condition, Event, Listed, NewEvent, Origin, Verdict, check_append, check_size, new_event
 from ._followers import Followers
 from ._group import GroupCommit
 from ._projections import Projection
@@ -107,9 +107,7 @@ class EventStore:
     ) -> T:
         if tx is not None:
             return convert(self._append_in(tx, self._made(given, condition, tx)))
-        if self.store.in_transaction:
-            hint = "hand the transaction over: append(event, tx)"
-            raise EventError("a transaction is open here, and an append of its own would wait for it", code="event_in_transaction", hint=hint)
+        self._refuse_inside()
         loop = running_loop()
         if loop is None:
             return convert(_outcome(self._group.submit(self._made(given, condition))))
@@ -124,12 +122,22 @@ class EventStore:
         return await self._group.submit_from_loop(append, asyncio.get_running_loop(), convert)
 
     def _made(self, given: Sequence[Mapping[str, object]], condition: Condition | None = None, tx: Transaction | None = None) -> Append:
-        return Append(tuple(self._new(event, tx) for event in given), condition)
+        made = Append(tuple(self._new(event, tx) for event in given), condition)
+        check_append(made.events)
+        return made
 
     def blocking_append(self, events: Sequence[Mapping[str, object]], tx: Transaction | None = None) -> list[Appended]:
         """Do what `append_many` does, but block also where an event loop runs: for code that was sent to the pool."""
-        append = self._made(events, tx=tx)
-        return self._append_in(tx, append) if tx is not None else _outcome(self._group.submit(append))
+        if tx is not None:
+            return self._append_in(tx, self._made(events, tx=tx))
+        self._refuse_inside()
+        return _outcome(self._group.submit(self._made(events)))
+
+    def _refuse_inside(self) -> None:
+        """Raise EventError where a transaction is open: who leads would write the appends of all into it, and its end is not known."""
+        if self.store.in_transaction:
+            hint = "hand the transaction over: append(event, tx)"
+            raise EventError("a transaction is open here, and an append of its own would wait for it", code="event_in_transaction", hint=hint)
 
     def _new(self, given: Mapping[str, object], tx: Transaction | None = None) -> NewEvent:
         described = self.types.describe(given.get("payload"))
@@ -138,6 +146,7 @@ class EventStore:
         event, personal = new_event(given, origin(), self.settings.max_event_bytes), given.get("personal")
         if personal:
             event.sealed = self._sealed(event, personal, given.get("subject"), tx)
+            check_size(event.payload + event.metadata + event.sealed, self.settings.max_event_bytes)
         return event
 
     def _sealed(self, event: NewEvent, fields: object, subject: object, tx: Transaction | None) -> str:
@@ -243,20 +252,34 @@ class EventStore:
         return self.types.decode(event)
 
     @staticmethod
+    def on_loop() -> bool:
+        """Tell whether an event loop runs in this thread."""
+        return running_loop() is not None
+
+    @staticmethod
+    def placed(event: Mapping[str, object]) -> dict[str, object]:
+        """Return an event with what it takes from the work at hand, to be appended elsewhere."""
+        here = origin()
+        taken = {"tenant": here.tenant, "user_id": here.user_id, "correlation_id": here.correlation_id, "causation_id": here.causation_id}
+        return {**taken, **event}
+
+    @staticmethod
     def tenant() -> str:
         """Return the tenant of the work at hand."""
         return origin().tenant
 
     @staticmethod
     def filter(**filters: object) -> Filter:
-        """Return a filter; raise EventError for a name or a type there is not."""
+        """Return a filter; raise EventError for a name or a type there is not, and for a time that cannot be or has no zone."""
         if "event_types" in filters and isinstance(filters["event_types"], str):
             filters["event_types"] = (filters["event_types"],)
         filters.setdefault("tenant", origin().tenant)
         try:
             chosen = msgspec.convert(filters, Filter)
             unknown = filters.keys() - set(Filter.__struct_fields__)
-        except msgspec.ValidationError as error:
+            for moment in (chosen.since, chosen.until):
+                _ = moment and utc_text(moment)
+        except (msgspec.ValidationError, ValueError, OverflowError) as error:
             raise EventError(f"a filter does not fit: {error}") from None
         if unknown:
             raise EventError(f"events have no filter {unknown.pop()!r}", hint=f"the filters are {', '.join(Filter.__struct_fields__)}")
@@ -333,6 +356,7 @@ class EventStore:
 
     def start(self) -> None:
         """Begin what runs in the background, for a store without a platform."""
+        self.followers.open()
         self.supervisor.start()
 
     def close(self) -> None:
@@ -340,6 +364,8 @@ class EventStore:
         if self._owns_store:
             self.supervisor.stop()
         self.followers.close()
+        if self.trail is not None:
+            self.trail.close()
         self._group.close()
         self._log.close()
         self.growth.close()
@@ -353,6 +379,8 @@ class EventStore:
         self._log.forget()
         self.growth.forget()
         self.followers.forget()
+        if self.trail is not None:
+            self.trail.forget()
 
 
 def create_event_store(database_url: str, settings: EventSettings | None = None, **fields: object) -> EventStore:

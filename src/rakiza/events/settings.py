@@ -26,8 +26,8 @@ class EventSettings(RoomSettings, frozen=True, kw_only=True):
     """How long a write is repeated while PostgreSQL cannot be reached; it is idempotent."""
     seal: bool = True
     """Build the Merkle tree behind the writers and sign its states; needs the extra `events`."""
-    seal_seconds: Annotated[float, msgspec.Meta(gt=0, le=3600)] = 1.0
-    """How often what is new is sealed; what was written since can still be changed unseen."""
+    seal_seconds: Annotated[float, msgspec.Meta(gt=0, le=3600)] = 10.0
+    """How often what is new is sealed, at the cost of one row each time; what was written since can still be changed unseen."""
     signing_key: str = ""
     """The Ed25519 key of the seals, 32 bytes in base64, one for all processes; empty means the file `<home>/keys/seal.key`, made at first use."""
     trusted_keys: tuple[str, ...] = ()

@@ -154,3 +154,13 @@ def test_an_aggregate_is_saved_with_the_rows_of_its_transaction(accounts: Reposi
         raise ZeroDivisionError
     assert accounts.get("A").balance == 5
     assert (account.version, len(account.uncommitted)) == (1, 1)
+
+
+def test_an_aggregate_is_not_saved_by_itself_inside_a_transaction(accounts: Repository[Account], store: Store, events: EventStore) -> None:
+    account = accounts.find("A-2")
+    account.open("سارة")
+    with store.begin(), pytest.raises(EventError, match="a transaction is open here"):
+        accounts.save(account)
+    assert (account.version, events.head()) == (0, 0)
+    accounts.save(account)
+    assert events.head() == 1

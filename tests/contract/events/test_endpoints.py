@@ -2,16 +2,19 @@
 
 import asyncio
 import json
+import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+import sqlalchemy as sa
 from fastapi import FastAPI
 
 from rakiza import Platform, integrate
-from rakiza.events import AuditQuery
+from rakiza.events import AuditQuery, Consumer
 from rakiza.logs import log_audit
 
 KEY = {"X-API-Key": "an-operators-key-of-enough-length"}
@@ -200,3 +203,121 @@ def test_what_a_request_writes_is_audited_from_an_event_loop(site: Site) -> None
     while not (found := site.ask("GET", "/api/audit?event_type=authn_login_fail")["records"]):
         pass
     assert (found[0]["details"], found[0]["request_id"] is not None) == ({"via": "api_key"}, True)
+
+
+def test_followers_go_on_after_a_restart(site: Site) -> None:
+    events, came = site.platform.events, threading.Semaphore(0)
+    events.register_consumer(Consumer(name="after-restart", handler=lambda event: came.release()))
+    events.append(invoice("A"))
+    assert came.acquire(timeout=30)
+    site.platform.shutdown()
+    site.platform.start()
+    events.append(invoice("B"))
+    assert came.acquire(timeout=30)
+
+
+def test_no_audit_record_is_lost_for_what_it_says(site: Site) -> None:
+    trail, logs = site.platform.events.trail, site.platform.logs
+    assert trail is not None
+    logs.record("doc", "UPDATE", "doc:a\0b", {"half": "\ud800", "nul": "x\0y", "name": "سارة", "many": ["\0"]}, "7")
+    logs.record("doc", "UPDATE", "doc:big", {str(number): "é" * 8000 for number in range(300)}, "7")
+    with site.platform.store.begin() as tx:
+        logs.record("doc", "UPDATE", "doc:c", {"half": "\ud800"}, "7", tx=tx)
+    found = trail.search(AuditQuery(action="UPDATE"))[0]
+    assert ([record.resource for record in found], trail.missed) == (["doc:c", "doc:big", "doc:a\ufffdb"], 0)
+    assert found[2].details == {"half": "?", "nul": "x\ufffdy", "name": "سارة", "many": ["\ufffd"]}
+    assert "audit file" in str(found[1].details)
+
+
+def test_what_is_personal_is_sealed_however_deep_it_stands(site: Site) -> None:
+    events = site.platform.events
+    assert events.trail is not None
+    said = {"fields": 1, "changes": {"email": {"from": "a@x.example", "to": "b@x.example"}}, "people": [{"phone": "0500", "role": "owner"}]}
+    site.platform.logs.record("user", "UPDATE", "user:7", said, "7")
+    [event] = events.blocking_stream("Audit", "user:7")
+    assert event.payload["details"] == {"fields": 1, "changes": {}, "people": [{"role": "owner"}]}
+    [shown] = events.trail.search(AuditQuery(action="UPDATE"))[0]
+    assert (shown.details["changes.email"], shown.details["people.0.phone"]) == ({"from": "a@x.example", "to": "b@x.example"}, "0500")
+    events.trail.erase("user:7")
+    assert "example" not in str(events.trail.search(AuditQuery(action="UPDATE"))[0])
+
+
+def test_records_taken_on_an_event_loop_are_written_though_it_ends_at_once(site: Site) -> None:
+    events, logs = site.platform.events, site.platform.logs
+    assert events.trail is not None
+    events.trail.erase("user:9")
+
+    async def work() -> None:
+        logs.record("doc", "UPDATE", "doc:1", {}, "7", ip_address="10.0.0.1")
+        logs.record("doc", "UPDATE", "doc:2", {}, "9", ip_address="10.0.0.1")  # nothing can be sealed for this one any more
+        with site.platform.store.begin():
+            logs.record("doc", "UPDATE", "doc:3", {}, "7", ip_address="10.0.0.1")
+            logs.record("doc", "UPDATE", "doc:4", {}, "7")
+
+    asyncio.run(work())
+    events.close()
+    found = events.trail.search(AuditQuery(action="UPDATE"))[0]
+    assert {record.resource: record.ip_address for record in found} == {"doc:4": None, "doc:3": "10.0.0.1", "doc:2": None, "doc:1": "10.0.0.1"}
+    assert events.trail.missed == 0
+
+
+def test_what_is_left_is_sealed_at_the_end(site: Site) -> None:
+    site.platform.audit.record("a", "CREATE", "user:1")
+    site.platform.shutdown()
+    site.platform.start()
+    assert site.ask("GET", "/api/audit")["records"][0]["sealed"]
+
+
+def test_without_the_extra_records_stand_in_the_trail_all_the_same(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] == "cryptography"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "cryptography", None)
+    bare = Site(database_url, tmp_path / "home")
+    try:
+        logs, trail = bare.platform.logs, bare.platform.events.trail
+        assert trail is not None
+        logs.record("doc", "UPDATE", "doc:1", {}, "7", ip_address="10.0.0.1")
+        with bare.platform.store.begin() as tx:
+            logs.record("doc", "UPDATE", "doc:2", {"email": "a@x.example"}, "7", tx=tx)
+        assert [record["resource"] for record in bare.ask("GET", "/api/audit?action=UPDATE")["records"]] == ["doc:2", "doc:1"]
+        assert trail.missed == 0
+    finally:
+        bare.platform.shutdown()
+
+
+def test_a_verification_that_breaks_off_says_so(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(progress: object) -> None:
+        raise site.platform.store.driver_error("the line was cut")
+
+    monkeypatch.setattr(site.platform.events.trail, "verify", broken)
+    state = site.verified()
+    assert (state["result"], "the line was cut" in state["error"]) == (None, True)
+
+
+IMPOSSIBLE = [
+    *(f"/api/events?{name}=%00" for name in ("type", "aggregate_type", "aggregate_id", "correlation_id", "tag", "user")),
+    *(f"/api/audit?{name}=%00" for name in ("q", "user", "action", "resource", "event_type")),
+    *(f"/api/events/streams?{name}=%00" for name in ("after", "aggregate_type", "q")),
+    "/api/events/streams?after=%5B%22%5Cu0000%22,%22%22,%22%22%5D",
+    *(f"/api/{what}?before={number}" for what in ("events", "audit") for number in (2**70, -(2**70), -(2**63))),
+    *(f"/api/{what}?since=2026-01-01T00:00:00" for what in ("events", "audit", "audit/export")),
+    *(f"/api/{what}?since=0001-01-01T00:00:00%2B14:00" for what in ("events", "audit", "audit/export")),
+]
+
+
+def test_questions_that_cannot_be_are_refused(site: Site) -> None:
+    for query in IMPOSSIBLE:
+        site.ask("GET", query, 422)
+
+
+def test_a_lost_key_or_a_strange_record_hides_no_other(site: Site) -> None:
+    events = site.platform.events
+    site.platform.logs.record("doc", "UPDATE", "doc:1", {}, "7", ip_address="10.0.0.1")
+    events.append({"event_type": "audit.recorded", "aggregate_type": "Audit", "aggregate_id": "x", "payload": {}})
+    site.platform.logs.record("doc", "UPDATE", "doc:2", {}, "8", ip_address="10.0.0.2")
+    with site.platform.store.begin() as tx:
+        tx.execute(sa.text("delete from rakiza_events_subject where subject = 'user:7'"))
+    found = {record["resource"]: record for record in site.ask("GET", "/api/audit")["records"]}
+    assert (found["doc:2"]["ip_address"], found["doc:1"]["ip_address"], found["doc:1"]["details"].keys()) == ("10.0.0.2", None, {"unreadable"})
+    assert "doc:2" in site.ask("GET", "/api/audit/export")
+    assert "unreadable" in site.ask("GET", "/api/events/1")["personal"]["fields"]

@@ -1,6 +1,7 @@
 """The store and a reference in memory answer alike, whatever is asked of them in whatever order."""
 
 import asyncio
+import base64
 import itertools
 import json
 import os
@@ -19,11 +20,15 @@ from rakiza.events import (
     Appended,
     Condition,
     Event,
+    EventError,
     EventIdTakenError,
+    EventSettings,
     EventStore,
     Query,
     VersionConflictError,
 )
+from rakiza.events._personal import PersonalData
+from rakiza.store import Store
 from rakiza.testing import FrozenClock
 
 EXAMPLES = 12 * int(os.environ.get("RK_TEST_ROUNDS", "1"))  # noqa: TID251 - raised for a long search
@@ -372,3 +377,24 @@ def test_equal_numbers_of_other_kinds_are_other_content(events: EventStore, invo
         with pytest.raises(EventIdTakenError):
             events.append(invoice(event_id=IDS[0], payload=other))
     assert events.append(invoice(event_id=IDS[0], payload={"in": [{"x": False}], "n": 1})).duplicate
+
+
+def test_a_repository_in_an_open_transaction_says_so_instead_of_waiting_for_itself(events: EventStore, invoice) -> None:
+    with events.store.begin() as tx:
+        with pytest.raises(EventError, match="a transaction is open") as caught:
+            events.blocking_append([invoice()])
+        assert caught.value.stable_code == "event_in_transaction"
+        events.blocking_append([invoice()], tx)
+    assert events.head() == 1
+
+
+def test_personal_fields_count_for_the_size_of_an_event(store: Store, invoice) -> None:
+    key = base64.b64encode(bytes(32)).decode()
+    events = EventStore(store, EventSettings(max_event_bytes=2_000), personal=PersonalData(store, key=key))
+    given = invoice(subject="user:7", personal={"name": "س" * 100})
+    assert events.append(given).position == 1
+    with pytest.raises(EventError, match="at most 2,000") as caught:
+        events.append({**given, "personal": {"name": "س" * 1_000}})
+    assert caught.value.stable_code == "event_too_large"
+    assert events.head() == 1
+    events.close()

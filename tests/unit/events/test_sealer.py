@@ -1,6 +1,7 @@
 """Sealing, anchoring and proofs, on both databases."""
 
 import base64
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import trails
-from rakiza.events import _sealer
+from rakiza.events import AuditTrail, EventStore, _sealer
 from rakiza.events._anchors import FileAnchor, ObjectAnchor
 from rakiza.events._canonical import leaf_data
 from rakiza.events._log import PAGE
@@ -16,7 +17,7 @@ from rakiza.events._merkle import Frontier, leaf_hash, verify_consistency, verif
 from rakiza.events._notes import Signer
 from rakiza.events._sealer import Sealer
 from rakiza.events.errors import SealError
-from rakiza.store import Store
+from rakiza.store import Store, StoreError
 from rakiza.testing import FrozenClock
 
 KEY = base64.b64encode(bytes(range(32))).decode()
@@ -262,3 +263,29 @@ def test_what_is_not_sealed_is_not_proven(store: Store) -> None:
     trails.change(store, "delete from rakiza_events_tile")
     with pytest.raises(SealError, match="tile 0 of level 0 is missing"):
         one.inclusion(8)
+
+
+def test_a_child_seals_though_its_parent_was_sealing_at_the_fork(store: Store) -> None:
+    events = EventStore(store)
+    events.trail = AuditTrail(events, sealer(store))
+    with events.trail.sealing()._lock:
+        child = os.fork()
+        if not child:
+            os._exit(0 if events.trail.sealing()._lock.acquire(timeout=5) else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    events.close()
+
+
+def test_a_database_that_cannot_be_written_is_the_sealers_trouble(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    trails.write(store, 3)
+    one = sealer(store)
+
+    def full() -> None:
+        raise StoreError("the database is full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "begin", full)
+        assert one.seal() is None
+        assert one.trouble == "seal: the database is full"
+    assert one.seal() is not None
+    assert one.trouble is None
