@@ -230,6 +230,12 @@ def test_who_may_only_read_changes_and_takes_nothing(tab: Page, address: str) ->
     assert tab.get_by_role("link", name="تصدير للمدقق").count() == 0
 
 
+def test_an_address_that_names_no_event_says_so(tab: Page, address: str) -> None:
+    for wrong in ("projections", "1.5", "-1", "9" * 30):
+        tab.goto(f"{address}events/{wrong}")
+        tab.get_by_role("heading", name="الصفحة غير موجودة").first.wait_for()
+
+
 def test_the_pages_appear_only_where_the_room_is_there(tab: Page, address: str) -> None:
     names = tab.get_by_role("navigation").first.get_by_role("link")
     tab.get_by_role("link", name="سجل التدقيق").wait_for()

@@ -28,6 +28,7 @@ const DETAILS: Record<string, PageName> = { traces: 'trace', errors: 'error', ev
 export function route(path: string): { page: PageName | null; id: string } {
   const [first = '', second = '', ...more] = path.slice(root.length).split('/');
   if (!path.startsWith(root) || more.length > 0) return { page: null, id: '' };
+  if (first === 'events' && second && !/^\d{1,15}$/.test(second)) return { page: null, id: '' }; // an event is named by its position
   if (second) return { page: DETAILS[first] ?? null, id: decodeURIComponent(second) };
   return { page: LISTS[first] ?? null, id: '' };
 }

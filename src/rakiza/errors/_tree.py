@@ -23,13 +23,10 @@ class AppError(Exception):
         errors: Sequence[object] | None = None, extra: Mapping[str, object] | None = None, headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(detail or HTTPStatus(self.status).phrase)
-        self.detail = str(self)
-        self.stable_code = code or self.code
-        self.message_ar = message_ar or self.text_ar
-        self.hint, self.errors, self.extra = hint, errors, extra
+        self.detail, self.stable_code, self.message_ar = str(self), code or self.code, message_ar or self.text_ar
+        self.hint, self.errors, self.extra, self.headers = hint, errors, extra, dict(headers or {})
         if hint:
             self.add_note(f"hint: {hint}")  # where nobody answers a request, a traceback shows it
-        self.headers = dict(headers or {})
 
 
 class ValidationError(AppError):
