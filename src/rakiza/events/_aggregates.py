@@ -90,6 +90,8 @@ class Aggregate:
         self.id = identity
         self.version = 0
         self.uncommitted: list[dict[str, object]] = []
+        self.handed_in = 0
+        """How many of them an open transaction will write."""
         for name in self.state_fields():
             if hasattr(type(self), name):  # a copy each: two invoices must not share one list
                 setattr(self, name, copy.deepcopy(getattr(type(self), name)))
@@ -182,14 +184,17 @@ class Repository(Generic[A]):
         With `tx` the events are written at the end of that transaction; when it is undone, the aggregate still holds them.
         """
         stream = {"aggregate_type": aggregate.aggregate_type, "aggregate_id": aggregate.id, "metadata": metadata or {}}
-        given = [{**event, **stream, "expected_version": version} for version, event in enumerate(aggregate.uncommitted, aggregate.version)]
+        numbered = list(enumerate(aggregate.uncommitted, aggregate.version))[aggregate.handed_in :]
+        given = [{**event, **stream, "expected_version": version} for version, event in numbered]
         if not given:
             return
         self._events.blocking_append(given, tx)
         if tx is None:
             self._saved(aggregate, len(given))
         else:
+            aggregate.handed_in += len(given)
             tx.after_commit(lambda: self._saved(aggregate, len(given)))
+            tx.after_end(lambda: setattr(aggregate, "handed_in", 0))
 
     def _saved(self, aggregate: A, events: int) -> None:
         before, every = aggregate.version, aggregate.snapshot_every

@@ -97,6 +97,7 @@ class AuditTrail:
         self._events, self._sealer, self._port, self._people = events, sealer, port, people
         self._aside = Aside(self._append_now)
         self.forget()
+        self._closing, self._keyless = False, ""
         self.missed = 0
         """How many records stand only in the audit file, because the database could not take them."""
 
@@ -109,7 +110,8 @@ class AuditTrail:
             self._sealer.forget()
 
     def close(self) -> None:
-        """Wait until the records taken on event loops are written."""
+        """Wait until the records taken on event loops are written; break a verification off."""
+        self._closing = True
         self._aside.close()
 
     def record(
@@ -162,6 +164,9 @@ class AuditTrail:
             self._events.blocking_append([event], tx)
         except SubjectErasedError:  # what an erased person does is recorded all the same, without what would say who it is
             self._append({**event, "personal": {}}, tx)
+        except (KeyFileError, SealedDataError) as error:  # no business is held up by a key
+            self._keyless = f"personal details of audit records stand only in the audit file: {error}"
+            self._append({**event, "personal": {}}, tx)
         except EventError as error:
             payload = cast("dict[str, object]", event["payload"])
             if error.stable_code != "event_too_large" or payload["details"] is TOO_LARGE:
@@ -187,11 +192,12 @@ class AuditTrail:
             "subject": f"user:{printable(user)}" if user is not None else "visitor:" + str(line.get("timestamp"))[:7],
         }
 
-    def search(self, asked: AuditQuery) -> tuple[list[AuditRecord], int | None]:
-        """Return records, newest first, and where the next page begins; blocks."""
+    def search(self, asked: AuditQuery, tenant: str | None = None) -> tuple[list[AuditRecord], int | None]:
+        """Return records, of one tenant or of all, newest first, and where the next page begins; blocks."""
         size = max(1, min(asked.limit, MAX_PAGE))
         self._events.filter(since=asked.since, until=asked.until)  # refuses times that cannot be
-        statement = select(*COLUMNS).where(*_conditions(asked)).order_by(EVENT.c.position.desc()).limit(size)
+        mine = [] if tenant is None else [EVENT.c.tenant_id.concat("") == tenant]
+        statement = select(*COLUMNS).where(*_conditions(asked), *mine).order_by(EVENT.c.position.desc()).limit(size)
         with self._events.store.read() as tx:
             found = list(starmap(Event, tx.execute(statement)))
         sealed = self.sealed_position()
@@ -210,15 +216,18 @@ class AuditTrail:
 
     def open_keys(self, sealer: Sealer | None) -> None:
         """Seal from now on."""
-        self._sealer = sealer
+        self._sealer, self._closing = sealer, False
+        self.verification = VerifyState()
 
     def seal(self) -> None:
-        """Seal what is new, step by step until nothing is left."""
-        while self._sealer is not None and self._sealer.seal() is not None:
+        """Seal what is new, step by step until nothing is left or the platform stops."""
+        while self._sealer is not None and self._sealer.seal() is not None and not self._closing:
             pass
 
     def trouble(self) -> str | None:
         """Return what keeps records from the log or the log from its seals, or none."""
+        if self._keyless:
+            return self._keyless
         missed = f"{self.missed} audit records stand only in the audit file" if self.missed else None
         return (self._sealer.trouble if self._sealer is not None else None) or missed
 
@@ -244,6 +253,8 @@ class AuditTrail:
     def _verify(self, state: VerifyState) -> None:
         def progress(checked: int, total: int) -> None:
             state.checked, state.total = checked, total
+            if self._closing:
+                raise SealError("the verification was broken off, because the platform stops")
 
         try:
             state.result = self.verify(progress)

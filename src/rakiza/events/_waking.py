@@ -44,7 +44,8 @@ class Growth:
         with self._changed:
             self._count += 1
             self._changed.notify_all()
-        for waker in list(self._wakers):
+            wakers = list(self._wakers)
+        for waker in wakers:
             try:
                 waker.call()
             except Exception:  # border: the event is written, whatever a follower makes of it
@@ -60,7 +61,8 @@ class Growth:
         """Call `call` (which must not block) whenever the log grew, as long as the returned object lives."""
         self.watch()
         waker = Waker(call)
-        self._wakers.add(waker)
+        with self._changed:
+            self._wakers.add(waker)
         return waker
 
     def watch(self) -> None:

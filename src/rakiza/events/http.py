@@ -6,11 +6,11 @@ from typing import Annotated
 
 import msgspec
 
-from rakiza._kernel import OPS_ADMIN, OPS_READ, OPS_WRITE, Ports, Request, Response, Route, json_response
+from rakiza._kernel import DEFAULT_TENANT, OPS_ADMIN, OPS_READ, OPS_WRITE, Ports, Principal, Request, Response, Route, json_response
 from rakiza._kernel.http import Handler
 from rakiza.errors import NotFoundError
 
-from ._browsing import FIRST, Browser, StreamLine
+from ._browsing import Browser, StreamLine
 from ._core import Event
 from ._reading import ALL_TENANTS
 from ._trail import Asked, AuditQuery, AuditRecord, AuditTrail, Position, VerifyState
@@ -127,7 +127,7 @@ class Endpoints:
     def page(self, request: Request) -> Response:
         """Return events, newest first."""
         asked = request.decode_query(EventQuery)
-        chosen = self._events.filter(tenant=ALL_TENANTS, **asked.filters())
+        chosen = self._events.filter(tenant=_tenant(request) or ALL_TENANTS, **asked.filters())
         upto = NEWEST if asked.before is None else asked.before - 1
         with self._events.store.read() as tx:
             found = self._events.reader.page(tx, chosen, 0, upto, asked.limit, backwards=True)
@@ -142,7 +142,7 @@ class Endpoints:
         """Return one event with what it says, the one before it in its stream, and its neighbours there."""
         text = request.params["position"]
         event = self._events.at(int(text)) if text.isdecimal() and len(text) < 19 else None
-        if event is None:
+        if event is None or _tenant(request) not in {None, event.tenant}:
             raise NotFoundError("there is no event at this position", message_ar="لا يوجد حدث في هذا الموضع")
         around = self._events.blocking_stream(event.aggregate_type, event.aggregate_id, event.version - 2, event.version + 1, tenant=event.tenant)
         near = {found.version - event.version: found for found in around}
@@ -153,7 +153,7 @@ class Endpoints:
                 "previous": self._full(previous) if previous else None,
                 "previous_position": previous.position if previous else None,
                 "next_position": near[1].position if 1 in near else None,
-                "personal": self._personal(event),
+                "personal": self._personal(event, request.context.principal),
                 "sealed": event.position <= self._trail.sealed_position(),
             }
         )
@@ -162,9 +162,13 @@ class Endpoints:
         raw = {"payload": msgspec.Raw(event.payload_text.encode()), "metadata": msgspec.Raw(event.metadata_text.encode())}
         return {**msgspec.structs.asdict(line(event, self._names([event]))), **raw}
 
-    def _personal(self, event: Event) -> dict[str, object] | None:
+    def _personal(self, event: Event, reader: Principal | None) -> dict[str, object] | None:
+        """Return the personal fields for an administrator, for others only their names."""
         if event.sealed is None:
             return None
+        if reader is None or not reader.may(OPS_ADMIN):
+            sealed = msgspec.json.decode(event.sealed)
+            return {"subject": sealed.get("subject", ""), "erased": False, "hidden": True, "fields": dict.fromkeys(sealed.get("fields", ()))}
         try:
             fields = self._events.personal_fields(event)
         except (SealedDataError, KeyFileError, MissingExtraError) as error:
@@ -175,10 +179,11 @@ class Endpoints:
     def streams(self, request: Request) -> Response:
         """Return streams in the order of their names."""
         asked = request.decode_query(StreamQuery)
-        after = FIRST if not asked.after else msgspec.json.decode(asked.after, type=tuple[Asked, Asked, Asked])
+        own = _tenant(request)
+        after = (own or "", "", "") if not asked.after else msgspec.json.decode(asked.after, type=tuple[Asked, Asked, Asked])
         kind = asked.aggregate_type or None
         with self._events.store.read() as tx:
-            found = self._browser.streams(tx, after, asked.limit, kind, asked.q)
+            found = [one for one in self._browser.streams(tx, after, asked.limit, kind, asked.q) if own in {None, one.tenant}]
             types = self._browser.aggregate_types(tx)
         last = found[-1] if len(found) == asked.limit else None
         more = msgspec.json.encode((last.tenant, last.aggregate_type, last.aggregate_id)).decode() if last else None
@@ -219,7 +224,7 @@ class Endpoints:
 
     def audit(self, request: Request) -> Response:
         """Return audit records, newest first."""
-        records, more = self._trail.search(request.decode_query(AuditQuery))
+        records, more = self._trail.search(request.decode_query(AuditQuery), _tenant(request))
         return json_response(AuditPage(records, more, self._trail.sealed_position(), self._events.head()))
 
     def seal(self, request: Request) -> Response:
@@ -238,7 +243,7 @@ class Endpoints:
     def proof(self, request: Request) -> Response:
         """Return the proof that an event is in the newest seal."""
         text = request.params["position"]
-        if not (text.isdecimal() and len(text) < 19):
+        if not (text.isdecimal() and len(text) < 19 and 0 < int(text) <= self._events.head()):
             raise NotFoundError("there is no event at this position", message_ar="لا يوجد حدث في هذا الموضع")
         found = self._trail.sealing().inclusion(int(text))
         shown = {"position": found.position, "size": found.size, "leaf": found.leaf.hex(), "root": found.root.hex(), "note": found.note}
@@ -255,6 +260,12 @@ class Endpoints:
     def _lines(self, asked: Period) -> Iterator[bytes]:
         for records in self._trail.pages(asked.since, asked.until):
             yield b"".join(msgspec.json.encode(record) + b"\n" for record in records)
+
+
+def _tenant(request: Request) -> str | None:
+    """Return the only tenant the caller may see, none for the operators of the whole system."""
+    principal = request.context.principal
+    return None if principal is None or principal.tenant == DEFAULT_TENANT else principal.tenant
 
 
 def routes(events: EventStore, trail: AuditTrail, ports: Ports) -> tuple[Route, ...]:

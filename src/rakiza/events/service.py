@@ -163,6 +163,8 @@ class EventStore:
         return dict(self.personal.open_fields(event.tenant, event.event_id, event.sealed))
 
     def _append_in(self, tx: Transaction, append: Append) -> list[Appended]:
+        if tx.store is not self.store:
+            raise EventError("the transaction is one of another database than the log's", hint="open it with `events.store.begin()`")
         receipts = [Appended(0, 0, event.event_id) for event in append.events]
         found: list[Appended] = []
 

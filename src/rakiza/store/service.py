@@ -45,6 +45,11 @@ class Transaction:
         self.closed = False
 
     @property
+    def store(self) -> "Store":
+        """Return the store whose transaction this is."""
+        return self._store
+
+    @property
     def connection(self) -> sa.Connection:
         """Return SQLAlchemy's connection; raise RuntimeError after the end or from another thread."""
         return self._own().connection

@@ -164,3 +164,19 @@ def test_an_aggregate_is_not_saved_by_itself_inside_a_transaction(accounts: Repo
     assert (account.version, events.head()) == (0, 0)
     accounts.save(account)
     assert events.head() == 1
+
+
+def test_two_saves_in_one_transaction_write_each_event_once(accounts: Repository[Account], store: Store) -> None:
+    account = accounts.find("A")
+    with store.begin() as tx:
+        account.pay_in("5")
+        accounts.save(account, tx)
+        account.pay_in("2")
+        accounts.save(account, tx)
+    assert (accounts.get("A").balance, account.version, account.uncommitted, account.handed_in) == (7, 2, [], 0)
+    with pytest.raises(ZeroDivisionError), store.begin() as tx:
+        account.pay_in("1")
+        accounts.save(account, tx)
+        raise ZeroDivisionError
+    accounts.save(account)
+    assert accounts.get("A").balance == 8

@@ -5,6 +5,7 @@ import math
 import threading
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 from uuid import UUID, uuid4
 
 import msgspec
@@ -281,3 +282,10 @@ def _locked(store: Store):
             yield
 
     return hold()
+
+
+def test_a_transaction_of_another_database_is_refused(events: EventStore, invoice, tmp_path: Path) -> None:
+    other = Store(str(tmp_path / "other.db"))
+    with pytest.raises(EventError, match="another database"), other.begin() as tx:
+        events.append(invoice(), tx)
+    other.close()

@@ -1,6 +1,7 @@
 """What an operator sees of the log and the audit trail, over a whole platform on both databases."""
 
 import asyncio
+import base64
 import json
 import sys
 import threading
@@ -14,7 +15,10 @@ import sqlalchemy as sa
 from fastapi import FastAPI
 
 from rakiza import Platform, integrate
+from rakiza._kernel import Principal, Request, RequestContext, Response, use_context
+from rakiza.errors import NotFoundError
 from rakiza.events import AuditQuery, Consumer, EventError
+from rakiza.events.http import Endpoints
 from rakiza.logs import log_audit
 
 KEY = {"X-API-Key": "an-operators-key-of-enough-length"}
@@ -151,7 +155,7 @@ def test_the_trail_is_sealed_proved_exported_and_erased(site: Site) -> None:
     assert site.ask("GET", "/api/audit")["records"][0]["sealed"]
     proof = site.ask("GET", "/api/audit/proof/1")
     assert (proof["size"], proof["root"], proof["proof"]) == (1, seal["root"], [])
-    site.ask("GET", "/api/audit/proof/2", 503)
+    site.ask("GET", "/api/audit/proof/2", 404)
     exported = [json.loads(line) for line in site.ask("GET", "/api/audit/export").splitlines()]
     assert [one["action"] for one in exported] == ["CREATE", "EXPORT"]
     assert exported[0]["details"] == {"email": "sara@example.com"}
@@ -330,3 +334,58 @@ def test_sealed_fields_count_as_bytes_of_the_event(site: Site) -> None:
     site.platform.logs.record("doc", "UPDATE", "doc:1", {"people": [{"email": "é" * 8000} for _ in range(200)]}, "7", ip_address="10.0.0.1")
     [record] = site.ask("GET", "/api/audit")["records"]
     assert (record["resource"], record["ip_address"]) == ("doc:1", "10.0.0.1")
+
+
+def asked_by(tenant: str, permissions: set[str], path: str, **params: str) -> Request:
+    context = RequestContext("r", "a" * 32, "b" * 16)
+    context.principal = Principal("u-1", "خالد", "k@x.example", "viewer", frozenset(permissions), "user", 1, tenant)
+    return Request("GET", path, {}, context, query_string=path.partition("?")[2].encode(), params=params)
+
+
+def test_a_tenant_sees_its_own_and_personal_fields_are_for_administrators(site: Site) -> None:
+    events = site.platform.events
+    assert events.trail is not None
+    events.append({**invoice("A"), "tenant": "a", "personal": {"email": "sara@example.com"}, "subject": "user:7"})
+    events.append({**invoice("B"), "tenant": "b"})
+    on = Endpoints(events, events.trail, site.platform.ctx.ports)
+
+    def shown(answer: Response) -> Any:
+        return json.loads(answer.body)
+
+    assert [one["position"] for one in shown(on.page(asked_by("b", {"ops.read"}, "/api/events")))["events"]] == [2]
+    assert [one["aggregate_id"] for one in shown(on.streams(asked_by("a", {"ops.read"}, "/api/events/streams")))["streams"]] == ["A"]
+    with pytest.raises(NotFoundError):
+        on.one(asked_by("b", {"ops.read"}, "/api/events/1", position="1"))
+    hidden = shown(on.one(asked_by("a", {"ops.read"}, "/api/events/1", position="1")))["personal"]
+    assert (hidden["hidden"], hidden["fields"]) == (True, {"email": None})
+    assert shown(on.one(asked_by("default", {"ops.admin"}, "/api/events/1", position="1")))["personal"]["fields"] == {"email": "sara@example.com"}
+    with use_context(asked_by("a", set(), "/").context) as context:
+        context.tenant = "a"
+        site.platform.logs.record("doc", "UPDATE", "doc:a")
+    assert [one["resource"] for one in shown(on.audit(asked_by("a", {"ops.read"}, "/api/audit")))["records"]] == ["doc:a"]
+    assert shown(on.audit(asked_by("b", {"ops.read"}, "/api/audit")))["records"] == []
+
+
+def test_a_wrong_key_of_keys_holds_up_no_business(site: Site) -> None:
+    site.platform.logs.record("doc", "UPDATE", "doc:1", {}, "7", ip_address="10.0.0.1")
+    site.platform.shutdown()
+    (site.home / "keys" / "personal.key").write_text(base64.b64encode(b"x" * 32).decode())
+    site.platform.start()
+    with site.platform.store.begin() as tx:
+        site.platform.logs.record("doc", "UPDATE", "doc:2", {}, "7", ip_address="10.0.0.1", tx=tx)
+    trail = site.platform.events.trail
+    assert trail is not None
+    assert [one["resource"] for one in site.ask("GET", "/api/audit?action=UPDATE")["records"]] == ["doc:2", "doc:1"]
+    assert "personal details" in str(trail.trouble())
+
+
+def test_a_stop_breaks_a_verification_off(site: Site) -> None:
+    trail = site.platform.events.trail
+    assert trail is not None
+    site.platform.logs.record("doc", "UPDATE", "doc:1")
+    trail.seal()
+    trail.close()
+    state = trail.begin_verification()
+    while state.state != "done":
+        pass
+    assert "platform stops" in str(state.error)
