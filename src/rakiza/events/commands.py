@@ -57,7 +57,7 @@ def _verify(trail: AuditTrail) -> Callable[..., None]:
         elif report.ok:
             _say(f"intact: {report.events:,} events under {report.seals:,} seals, root {report.root}")
         else:
-            _say(f"CHANGED: {len(report.findings)} findings among {report.events:,} events and {report.seals:,} seals")
+            _say(f"CHANGED: {len(report.findings)} finding(s) among {report.events:,} events and {report.seals:,} seals")
             for one in report.findings:
                 _say(f"  {one.message_en}\n  {one.message_ar}")
         if not report.ok:
