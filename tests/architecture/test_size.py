@@ -25,7 +25,7 @@ ROOM_LINES = {
     "rakiza.caching": 1400,
     "rakiza.security": 1800,
     "rakiza.flags": 1100,
-    "rakiza.events": 4800,
+    "rakiza.events": 5000,
     "rakiza.jobs": 2200,
     "rakiza.backup": 1900,
     "rakiza.realtime": 1800,
