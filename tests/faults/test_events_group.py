@@ -1,14 +1,17 @@
 """The group commit when an append of a batch is poison, when who leads it dies, and when loops, tasks and processes end while appends wait."""
 
 import asyncio
+import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 import sqlalchemy as sa
 
 from events_faults import PATHS, ROUNDS, event, gathered, held, in_threads, join, whole
-from rakiza.events import EventError, EventStore, EventsUnavailableError, create_event_store
+from rakiza.events import Appended, EventError, EventSettings, EventStore, EventsUnavailableError, create_event_store
+from rakiza.events._core import Append, Origin, Verdict, new_event
+from rakiza.events._group import GroupCommit
 from rakiza.store import StoreError
 from servers import Child
 
@@ -250,6 +253,38 @@ def test_closing_races_with_tasks_and_none_waits_for_ever(events: EventStore, da
         events._group.close()
     join([runner])
     assert counts == [len(whole(database_url))] == [60 * ROUNDS]
+
+
+def test_no_signal_between_callers_and_the_thread_is_lost() -> None:
+    """Threads and short-lived loops take turns as fast as they can, switched at every step."""
+
+    def flush(batch: Sequence[Append]) -> list[Verdict]:
+        return [[Appended(1, 1, append.events[0].event_id)] for append in batch]
+
+    group = GroupCommit(flush, EventSettings())
+    append, number = Append((new_event(event(), Origin(), 10_000),)), 6_000 * ROUNDS
+
+    async def tasks(several: int) -> None:
+        await asyncio.wait_for(asyncio.gather(*(group.submit_from_loop(append, asyncio.get_running_loop(), len) for _ in range(several))), 30)
+
+    async def one_by_one() -> None:
+        for turn in range(number):
+            await tasks(1 + turn % 2)
+
+    def write(index: int) -> None:
+        if index < 2:
+            asyncio.run(one_by_one())
+        else:
+            assert all(isinstance(group.submit(append), list) for _ in range(number))
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        in_threads(4, write)
+    finally:
+        sys.setswitchinterval(before)
+    assert (group.waiting, group._leader) == (0, None)
+    group.close()
 
 
 def test_large_events_fill_batch_and_queue_sooner(database_url: str) -> None:

@@ -58,7 +58,6 @@ class GroupCommit:
         self._server = Ticket(Append(()))
         self._thread: threading.Thread | None = None
         self._calls: queue.SimpleQueue[bool] = queue.SimpleQueue()
-        self._called = False
 
     def submit(self, append: Append) -> Verdict:
         """Wait until the append is judged and return the verdict; raise EventsBusyError when the queue stays full."""
@@ -148,21 +147,19 @@ class GroupCommit:
                 self._thread = None
                 log.warning("no thread for the log (%s): the caller writes for all", error)
             else:
-                if not self._called:
+                if self._calls.empty():  # else a call is there that the thread will still hear
                     self._calls.put(True)
-                    self._called = True
                 return
         self._serve_once()
 
     def _start_thread(self) -> None:
         if self._thread is None or not self._thread.is_alive():
-            self._calls, self._called = queue.SimpleQueue(), False
+            self._calls = queue.SimpleQueue()
             self._thread = threading.Thread(target=self._serve, args=(self._calls,), name="rakiza-events", daemon=True)
             self._thread.start()
 
     def _serve(self, calls: "queue.SimpleQueue[bool]") -> None:
         while calls.get():
-            self._called = False
             self._serve_once()
 
     def _serve_once(self) -> None:
