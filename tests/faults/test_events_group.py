@@ -283,8 +283,8 @@ def test_no_signal_between_callers_and_the_thread_is_lost() -> None:
         in_threads(4, write)
     finally:
         sys.setswitchinterval(before)
-    assert (group.waiting, group._leader) == (0, None)
     group.close()
+    assert (group.waiting, group._leader) == (0, None)
 
 
 def test_large_events_fill_batch_and_queue_sooner(database_url: str) -> None:
