@@ -336,8 +336,8 @@ def test_the_description_of_the_api_is_valid_and_complete(tmp_path: Path, sqlite
     assert spec["openapi"].startswith("3.1")
     jsonschema_rs.validator_for(OPENAPI_31).validate(spec)
     operations = [(path, method, one) for path, methods in spec["paths"].items() for method, one in methods.items()]
-    assert len(operations) == 12
-    assert len({one["operationId"] for _, _, one in operations}) == 12
+    assert len(operations) == 13
+    assert len({one["operationId"] for _, _, one in operations}) == 13
     for path, method, one in operations:
         assert one["summary"], path
         for status in ("401", "403", "404", "422", "503"):

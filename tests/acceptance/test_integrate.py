@@ -246,7 +246,7 @@ def test_a_part_can_be_switched_off_and_an_unknown_one_is_named(tmp_path: Path) 
         """Do nothing."""
 
     platform = integrate(app, {"hub": {"home": str(tmp_path)}}, security=False)
-    assert [part.name for part in platform.parts] == ["errors", "logs", "telemetry", "store", "health", "monitoring", "console"]
+    assert [part.name for part in platform.parts] == ["errors", "logs", "telemetry", "store", "health", "events", "monitoring", "console"]
     assert "authenticator" in platform.ctx.ports.absent()
     with pytest.raises(SettingsError, match="'sekurity'"):
         integrate(app, {"hub": {"home": str(tmp_path)}}, sekurity=False)
