@@ -30,7 +30,7 @@ test: export UI_BUILD = require
 test: ## From nothing to a green suite: the checks, then every test
 	@$(MAKE) --no-print-directory setup
 	@$(MAKE) --no-print-directory check
-	$(BIN)/pytest -n $(WORKERS)
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal
 
 check: lint ## Lint, and the interface's own checks
 	$(BIN)/python hatch_build.py check
