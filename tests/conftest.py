@@ -43,6 +43,12 @@ def pytest_configure(config: pytest.Config) -> None:
         config.stash[RUN] = servers.Run()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes long, the browser and the crashes, so that no worker ends alone with it."""
+    slow = ("ui", "faults")
+    items.sort(key=lambda item: next((rank for rank, folder in enumerate(slow) if folder in item.path.parts), len(slow)))
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Stop every server of the run."""
     if run := config.stash.get(RUN, None):

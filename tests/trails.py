@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 from rakiza.events import MIGRATIONS
 from rakiza.events._canonical import COLUMNS
-from rakiza.events._log import Log
+from rakiza.events._log import StoredLog
 from rakiza.store import Store, migrate, utc_text
 
 BEGIN = datetime(2026, 11, 27, 9, tzinfo=UTC)
@@ -38,7 +38,7 @@ def events(first: int, count: int) -> list[tuple[object, ...]]:
 
 def write(store: Store, count: int) -> None:
     """Append events to the log."""
-    log = Log(store)
+    log = StoredLog(store)
     mark = "%s" if log.postgresql else "?"
     with store.begin() as tx:
         driver = tx.driver_connection
@@ -51,12 +51,12 @@ def write(store: Store, count: int) -> None:
 def query(store: Store, sql: str, *values: object) -> list[tuple[object, ...]]:
     """Return the rows of a query."""
     with store.read() as tx:
-        return Log(store).rows(tx.driver_connection, sql, *values)
+        return StoredLog(store).rows(tx.driver_connection, sql, *values)
 
 
 def change(store: Store, sql: str, *values: object) -> int:
     """Change rows past every guard, as somebody can who owns the database; return how many."""
-    log = Log(store)
+    log = StoredLog(store)
     with guards_off(store) as driver:
         return int(log.run(driver, sql, *values).rowcount)
 

@@ -49,7 +49,7 @@ def tab(address: str, browser: Browser) -> Iterator[Page]:
     assert serious(faults) == []
 
 
-@pytest.mark.parametrize(("lang", "theme", "width"), LOOKS[::2])  # both themes and widths; the other pages are judged by every pair
+@pytest.mark.parametrize(("lang", "theme", "width"), LOOKS)
 def test_every_page_is_accessible_and_fits_and_does_not_jump(address: str, browser: Browser, lang: str, theme: str, width: int) -> None:
     faults: list[str] = []
     context: BrowserContext = opened(browser, faults, lang=lang, theme=theme, width=width)

@@ -10,7 +10,7 @@ from rakiza.store import utc_text
 
 from . import verifier
 from ._canonical import COLUMNS
-from ._log import PAGE, Log, leaf
+from ._log import PAGE, StoredLog, leaf
 from ._merkle import HASH_BYTES, TILE, split
 from ._notes import Signer
 from .errors import SealError
@@ -39,7 +39,7 @@ class Exported(NamedTuple):
     seals: int
 
 
-def export(log: Log, signer: Signer, folder: Path, since: datetime | None = None, until: datetime | None = None) -> Exported:
+def export(log: StoredLog, signer: Signer, folder: Path, since: datetime | None = None, until: datetime | None = None) -> Exported:
     """Write events recorded in [since, until), all seals, the keys and the verifier to an empty folder.
 
     Raise SealError for a folder that holds something or an event that cannot be written as text, ValueError for a naive time, OSError.
@@ -63,7 +63,7 @@ def export(log: Log, signer: Signer, folder: Path, since: datetime | None = None
     return written
 
 
-def sealed_events(log: Log, driver: Any, size: int) -> Iterator[tuple[tuple[Any, ...], bytes]]:
+def sealed_events(log: StoredLog, driver: Any, size: int) -> Iterator[tuple[tuple[Any, ...], bytes]]:
     """Yield the raw events up to a size, each with the leaf hash that was stored when it was sealed, or else its own."""
     number, stored, at = -1, list[bytes](), 0
     while page := log.events(driver, at, min(PAGE, size - at)) if at < size else []:
@@ -79,7 +79,7 @@ def sealed_events(log: Log, driver: Any, size: int) -> Iterator[tuple[tuple[Any,
             yield row, stored[(at - 1) % TILE] if stored else own
 
 
-def write_seals(log: Log, driver: Any, path: Path, size: int) -> int:
+def write_seals(log: StoredLog, driver: Any, path: Path, size: int) -> int:
     """Write the seals up to a size; return how many."""
     count = 0
     with open_text(path) as file:

@@ -27,7 +27,7 @@ class Seal(NamedTuple):
     sealed_at: str
 
 
-class Log:
+class StoredLog:
     """Read the log of one store; `driver` is a connection of its driver."""
 
     def __init__(self, store: Store) -> None:

@@ -12,7 +12,7 @@ from rakiza._kernel import SYSTEM_CLOCK, Clock
 from rakiza.store import Store, Transaction, utc_text
 
 from ._crypto import SECRET_BYTES, decrypt, encrypt, secret
-from ._log import Log
+from ._log import StoredLog
 from .errors import EventError, SealedDataError, SubjectErasedError
 
 KEY_SECONDS = 5.0
@@ -29,7 +29,7 @@ class PersonalData:
 
     def __init__(self, store: Store, *, path: Path | None = None, key: str = "", clock: Clock = SYSTEM_CLOCK) -> None:
         """Take the KEK of a setting (base64), else of the file, read or made at first use."""
-        self._store, self._log, self._clock = store, Log(store), clock
+        self._store, self._log, self._clock = store, StoredLog(store), clock
         self._path, self._text, self._kek = path, key, b""
         # Plain dictionary operations only: a lock could be held when a process forks. Keys of writers are never kept.
         self._keys: dict[tuple[str, str], tuple[float, bytes | None]] = {}

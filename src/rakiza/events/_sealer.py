@@ -12,7 +12,7 @@ from rakiza.store import Store, StoreError, utc_text
 
 from ._anchors import Anchor
 from ._export import Exported, export
-from ._log import PAGE, Log, Seal, leaf
+from ._log import PAGE, Seal, StoredLog, leaf
 from ._merkle import Frontier, Tile, consistency_proof, inclusion_proof, subtree_root, tiled_nodes, verify_inclusion
 from ._notes import Checkpoint, Signer
 from ._verification import Progress, Report, verify
@@ -49,7 +49,7 @@ class Sealer:
     def __init__(
         self, store: Store, signer: Signer, clock: Clock = SYSTEM_CLOCK, anchors: Sequence[Anchor] = (), anchor_every_seconds: float = 0
     ) -> None:
-        self.log, self.signer, self.anchors = Log(store), signer, tuple(anchors)
+        self.log, self.signer, self.anchors = StoredLog(store), signer, tuple(anchors)
         self._store, self._clock, self._every = store, clock, anchor_every_seconds
         self.forget()
         self._last: Seal | None = None

@@ -12,7 +12,7 @@ from rakiza.errors import AppError
 
 from ._anchors import Anchor
 from ._canonical import leaf_data
-from ._log import PAGE, Log, Seal
+from ._log import PAGE, Seal, StoredLog
 from ._merkle import HASH_BYTES, TILE, TILE_HEIGHT, Frontier, Tile, leaf_hash, split
 from ._notes import Checkpoint, Signer
 
@@ -64,14 +64,14 @@ class Report(msgspec.Struct, frozen=True):
     findings: list[Finding]
 
 
-def verify(log: Log, signer: Signer, anchors: Sequence[Anchor], progress: Progress | None = None) -> Report:
+def verify(log: StoredLog, signer: Signer, anchors: Sequence[Anchor], progress: Progress | None = None) -> Report:
     """Look at everything once; `progress(checked, total)` is told each page. Raise StoreError when the database cannot be read."""
     with log.store.raw_connection() as driver:
         return _Verification(log, driver, signer, progress or (lambda checked, total: None)).run(anchors)
 
 
 class _Verification:
-    def __init__(self, log: Log, driver: Any, signer: Signer, progress: Progress) -> None:
+    def __init__(self, log: StoredLog, driver: Any, signer: Signer, progress: Progress) -> None:
         self.log, self.driver, self.signer, self.progress = log, driver, signer, progress
         self.findings: list[Finding] = []
         self.count = self.events = self.seals = 0

@@ -10,7 +10,7 @@ import pytest
 from rakiza.events import EventStore, create_event_store
 from rakiza.events import verifier as standalone
 from rakiza.events._canonical import leaf_data
-from rakiza.events._log import Log
+from rakiza.events._log import StoredLog
 from rakiza.events._notes import Signer
 from rakiza.events._sealer import Sealer
 
@@ -50,7 +50,7 @@ def test_appended_events_are_sealed_verified_proven_and_exported(events: EventSt
 
 def test_the_stored_form_is_the_sealed_form(events: EventStore) -> None:
     appended = events.append(changed(1))
-    log = Log(events.store)
+    log = StoredLog(events.store)
     with events.store.read() as tx:
         [row] = log.events(tx.driver_connection, 0)
     event_id, recorded_at, data = row[5], row[-1], leaf_data(row)
