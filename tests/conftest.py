@@ -1,5 +1,6 @@
 """Fixtures for every test: fresh databases on real servers, a real Redis, Chromium, processes to kill."""
 
+import gc
 import os
 import shutil
 import tempfile
@@ -10,6 +11,7 @@ from typing import NoReturn
 import hypothesis
 import pytest
 
+import object_stores
 import servers
 
 # A timing is never asserted, not even by a library: the machine may be busy.
@@ -24,6 +26,7 @@ OWN_NAMES = frozenset(
 )
 
 
+KILLS = 6
 MEMORY = Path("/dev/shm")  # noqa: S108 - every file of the run goes into a folder of its own there
 ENOUGH_BYTES = 4 * 1024**3
 
@@ -32,6 +35,11 @@ def use_memory() -> None:
     """Keep temporary files in memory, where there is enough: no test asserts what a power cut would leave, and thousands wait for the disk."""
     if "TMPDIR" not in os.environ and MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ENOUGH_BYTES:
         os.environ["TMPDIR"] = tempfile.tempdir = str(MEMORY)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let a long search ask for more."""
+    parser.addoption("--kills", type=int, default=KILLS, help="how often backups and restores are killed, each on each database")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -49,6 +57,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: next((rank for rank, folder in enumerate(slow) if folder in item.path.parts), len(slow)))
 
 
+def pytest_collection_finish() -> None:
+    """Let the collector pass over what is there for the whole run: modules and thousands of tests, a sixth of the time of short tests."""
+    gc.collect()
+    gc.freeze()
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Stop every server of the run."""
     if run := config.stash.get(RUN, None):
@@ -60,6 +74,12 @@ def without(reason: str) -> NoReturn:
     if os.environ.get("CI") == "true":
         pytest.fail(f"{reason}; CI must not skip", pytrace=False)
     pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def kills(request: pytest.FixtureRequest) -> int:
+    """Return how often a piece of work is killed."""
+    return int(request.config.getoption("--kills"))
 
 
 @pytest.fixture(scope="session")
@@ -106,10 +126,31 @@ def database_url(request: pytest.FixtureRequest) -> str:
     return str(request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "postgres_url"))
 
 
+def _lay_every_room(url: str) -> None:
+    from noufal.app import create_platform
+    from rakiza.store import migrate
+
+    with tempfile.TemporaryDirectory() as home:
+        platform = create_platform({"noufal": {"home": Path(home)}, "store": {"database_url": url}}, environ={})
+        migrate(platform.store, platform.migrations())
+        platform.store.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def erp_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Yield the URL of a fresh database with the tables of the ERP and no rows; the test runs once for each kind."""
+    if request.param == "sqlite":
+        yield servers.sqlite_copy(tmp_path / "test.db", "erp", _lay_every_room)
+        return
+    server: servers.Postgres = request.getfixturevalue("postgres")
+    with server.database(server.template("erp", _lay_every_room)) as url:
+        yield url
+
+
 @pytest.fixture(scope="session")
 def _worker_redis() -> Iterator[servers.Redis]:
     """One server for each worker: channels, unlike databases, would be shared."""
-    yield from _redis(f"redis-{os.environ.get('PYTEST_XDIST_WORKER', 'main')}")
+    yield from _redis()
 
 
 @pytest.fixture
@@ -120,18 +161,49 @@ def redis_url(_worker_redis: servers.Redis) -> str:
 
 
 @pytest.fixture
-def redis_server(request: pytest.FixtureRequest) -> Iterator[servers.Redis]:
+def redis_server() -> Iterator[servers.Redis]:
     """Yield a Redis of the test's own, to freeze, kill and restart."""
-    yield from _redis(f"redis-{os.getpid()}-{id(request):x}")
+    yield from _redis()
 
 
-def _redis(name: str) -> Iterator[servers.Redis]:
+def _redis() -> Iterator[servers.Redis]:
     try:
-        server = servers.start_redis(name)
+        server = servers.start_redis()
     except servers.MissingBinaryError as exc:
         without(str(exc))
     yield server
     server.kill()
+
+
+@pytest.fixture
+def buckets(monkeypatch: pytest.MonkeyPatch) -> object_stores.Buckets:
+    """Return the S3 server of this run, with its keys in the environment."""
+    for name, value in object_stores.S3_KEYS.items():
+        monkeypatch.setenv(name, value)
+    return object_stores.Buckets(f"http://127.0.0.1:{object_stores.shared('moto', object_stores.start_s3)}")
+
+
+@pytest.fixture
+def container(monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return the address of a fresh, empty container on the Azure Blob server of this run, with its keys in the environment."""
+    for name, value in object_stores.AZURE_KEYS.items():
+        monkeypatch.setenv(name, value)
+    try:
+        return object_stores.container(f"http://127.0.0.1:{object_stores.shared('azurite', object_stores.start_azure)}")
+    except servers.MissingBinaryError as exc:
+        without(str(exc))
+
+
+@pytest.fixture(params=["s3", "azure", "folder"])
+def place_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Return the address of an empty place for objects; the test runs once for each kind."""
+    if request.param == "folder":
+        (tmp_path / "مكان آخر").mkdir()
+        return (tmp_path / "مكان آخر").as_uri()
+    if request.param == "azure":
+        return str(request.getfixturevalue("container"))
+    buckets: object_stores.Buckets = request.getfixturevalue("buckets")
+    return buckets.url(buckets.make(), "مشاريع/نسخ")
 
 
 @pytest.fixture(scope="session")
@@ -153,6 +225,12 @@ def jq() -> str:
 def promtool() -> str:
     """Return the path of promtool."""
     return _program("promtool", "prometheus")
+
+
+@pytest.fixture(scope="session")
+def pgbackrest() -> str:
+    """Return the path of pgBackRest."""
+    return _program("pgbackrest", "pgbackrest")
 
 
 def _program(name: str, package: str) -> str:

@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import socket
+import subprocess
 import sys
 import threading
 from collections import defaultdict
@@ -23,6 +24,8 @@ from rakiza.store import Store
 ROUNDS = int(os.environ.get("RK_TEST_ROUNDS", "1"))  # noqa: TID251 - raised for a long search
 """How many times over the loops of the crash tests run."""
 JOIN_SECONDS = 60.0
+BALLAST = 700_000
+"""How many bytes of a small disk are taken and can be given free."""
 PATHS = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
 """The environment in which a child process finds what this one imports."""
 
@@ -114,9 +117,9 @@ def whole(url: str) -> list[Event]:
 class Cluster:
     """A PostgreSQL server of a test's own, to kill, to stop for a moment and to start again."""
 
-    def __init__(self, name: str, **settings: str) -> None:
+    def __init__(self, **settings: str) -> None:
         """Make and start a durable one; raise servers.MissingBinaryError."""
-        self.folder = servers.run_folder() / name
+        self.folder = servers.new_folder("cluster")
         self.options = " ".join(f"-c {key}='{value}'" for key, value in {**servers.COMMON, **settings}.items())
         servers._start_postgres(self.folder, {**servers.COMMON, **settings})
         self._note()
@@ -155,6 +158,21 @@ class Cluster:
         """End it, running or not."""
         with contextlib.suppress(psutil.NoSuchProcess):
             self.kill9()
+
+
+@contextlib.contextmanager
+def small_disk(path: Path) -> Iterator[Path]:
+    """Mount a disk of 2 MB with ballast on it."""
+    from conftest import without  # not at the top: child processes import this file
+
+    path.mkdir()
+    if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m,mode=777", "tmpfs", path], check=False).returncode:
+        without("this machine does not let a test mount a small disk")
+    try:
+        (path / "ballast").write_bytes(bytes(BALLAST))
+        yield path
+    finally:
+        subprocess.run(["umount", "-l", path], check=True)
 
 
 REQUEST, ANSWER, GHOST = "request", "answer", "ghost"

@@ -6,7 +6,7 @@ import asyncio
 import json
 import threading
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from rakiza import Platform
 
 XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 CHEAP = {"argon2_memory_kib": 8, "argon2_time": 1}
+Make = Callable[[dict[str, Mapping[str, object]]], Platform]
 UNLIMITED = {"rate_limit_per_minute": 10_000_000, "request_timeout_seconds": 300.0}
 
 
@@ -38,7 +39,9 @@ class Answer:
 class Office:
     """The ERP in this process, on its own event loop."""
 
-    def __init__(self, home: Path, database_url: str, **rooms: Mapping[str, object]) -> None:
+    def __init__(
+        self, home: Path, database_url: str, make: Make = lambda given: create_platform(given, environ={}), **rooms: Mapping[str, object]
+    ) -> None:
         settings: dict[str, Mapping[str, object]] = {
             "noufal": {"home": home, **rooms.pop("noufal", {})},
             "store": {"database_url": database_url, **rooms.pop("store", {})},
@@ -46,7 +49,7 @@ class Office:
             "web": {**UNLIMITED, **rooms.pop("web", {})},
             **rooms,
         }
-        self.platform: Platform = create_platform(settings, environ={})
+        self.platform = make(settings)
         self.app = create_app(self.platform)
         self.loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self.loop.run_forever, name="office", daemon=True)

@@ -46,7 +46,7 @@ class Receiver:
         """Return the value for OTEL_EXPORTER_OTLP_ENDPOINT."""
         return f"http://127.0.0.1:{self._server.server_address[1]}"
 
-    def wait_for(self, trace_id: str, spans: int, timeout_seconds: float = 15) -> list[Span]:
+    def wait_for(self, trace_id: str, spans: int, timeout_seconds: float = 60) -> list[Span]:
         """Return the spans of a trace once there are so many; raise AssertionError when they do not come."""
         with self._arrived:
             found = self._arrived.wait_for(lambda: len(self.of(trace_id)) >= spans, timeout_seconds)

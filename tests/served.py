@@ -20,7 +20,8 @@ class Served:
 
     def __init__(self, home: Path, database_url: str = "", *arguments: str, **settings: str) -> None:
         """Start on a free port and wait until it answers; `settings` are environment variables."""
-        env = {"NOUFAL_HOME": str(home), "NOUFAL_ADMIN_EMAIL": EMAIL, "NOUFAL_ADMIN_PASSWORD": PASSWORD, **settings}
+        given = {"NOUFAL_ADMIN_EMAIL": EMAIL, "NOUFAL_ADMIN_PASSWORD": PASSWORD, "RAKIZA_HEALTH_DRAIN_SECONDS": "0"}
+        env = {"NOUFAL_HOME": str(home), **given, **settings}
         if database_url:
             env["DATABASE_URL"] = database_url
         self.child = Child(SOURCE, "serve", "--port", "0", *arguments, env=env)

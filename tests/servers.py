@@ -23,6 +23,8 @@ from typing import IO, Self
 import psycopg
 from psycopg import sql
 
+import patience
+
 FOLDER_VARIABLE = "RK_TEST_FOLDER"
 START_SECONDS = 30
 FILE_COPY_SINCE = 15_00_00
@@ -90,6 +92,11 @@ def run_folder() -> Path:
     return Path(os.environ[FOLDER_VARIABLE])
 
 
+def new_folder(kind: str) -> Path:
+    """Make a folder in that of the run, under a name nobody had before: what stands there is removed at the end of the run only."""
+    return Path(tempfile.mkdtemp(prefix=f"{kind}-", dir=run_folder()))
+
+
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Hold an exclusive lock among all processes of the run."""
@@ -139,6 +146,17 @@ class Postgres:
         return psycopg.connect(host=self.socket_folder, user="postgres", dbname="postgres", autocommit=True)
 
 
+def sqlite_copy(path: Path, name: str, fill: Callable[[str], object]) -> str:
+    """Copy a file made once for the whole run to `path` and return its URL: `fill` gets that of the new file and must close its connections."""
+    made, done = run_folder() / f"template-{name}.db", run_folder() / f"template-{name}-sqlite.done"
+    with locked(run_folder() / f"template-{name}-sqlite.lock"):
+        if not done.exists():
+            fill(f"sqlite:///{made}")
+            done.touch()
+    shutil.copyfile(made, path)
+    return f"sqlite:///{path}"
+
+
 def postgres(*, durable: bool = False) -> Postgres:
     """Return the run's server, started by whoever asks first; `durable` keeps fsync for tests that crash it.
 
@@ -152,6 +170,48 @@ def postgres(*, durable: bool = False) -> Postgres:
             postmaster = (folder / "data" / "postmaster.pid").read_text()
             (run_folder() / f"{name}.pid").write_text(postmaster.partition("\n")[0] + "\n")
     return Postgres(str(folder))
+
+
+class Cluster(Postgres):
+    """One PostgreSQL of a test's own, with what its administrator may do; stopped by the test, or with the run."""
+
+    def __init__(self) -> None:
+        """Make the folder; nothing runs yet. Raises MissingBinaryError."""
+        self.folder = new_folder("pgc")
+        self.binaries = postgres_binaries()
+        super().__init__(str(self.folder))
+        self.folder.chmod(0o755)
+        if os.geteuid() == 0:
+            shutil.chown(self.folder, _database_user())
+        self.run(str(self.binaries / "initdb"), "-D", self.data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync")
+
+    @property
+    def data(self) -> str:
+        """Return the folder of the data."""
+        return str(self.folder / "data")
+
+    @staticmethod
+    def run(*command: str) -> str:
+        """Run a program as the user of the server and return what it wrote; raise RuntimeError when it fails."""
+        return _as_database_user(command)
+
+    def configure(self, lines: str) -> None:
+        """Write lines to the end of `postgresql.conf`."""
+        with (self.folder / "data" / "postgresql.conf").open("a", encoding="utf-8") as file:
+            file.write(lines)
+
+    def start(self) -> None:
+        """Start the server."""
+        options = " ".join(f"-c {key}='{value}'" for key, value in COMMON.items())
+        log, given = str(self.folder / "log"), f"-k {self.folder} {options}"
+        self.run(str(self.binaries / "pg_ctl"), "-D", self.data, "-w", "-t", str(START_SECONDS), "-l", log, "-o", given, "start")
+        postmaster = (self.folder / "data" / "postmaster.pid").read_text()
+        (self.folder.parent / f"{self.folder.name}.pid").write_text(postmaster.partition("\n")[0] + "\n")
+
+    def stop(self) -> None:
+        """Stop the server; does nothing when it is stopped."""
+        if (self.folder / "data" / "postmaster.pid").exists():
+            self.run(str(self.binaries / "pg_ctl"), "-D", self.data, "-w", "-m", "fast", "stop")
 
 
 def postgres_binaries() -> Path:
@@ -168,7 +228,8 @@ def postgres_binaries() -> Path:
 
 def _start_postgres(folder: Path, settings: dict[str, str]) -> None:
     binaries = postgres_binaries()
-    folder.mkdir(mode=0o755)
+    folder.mkdir(exist_ok=True)
+    folder.chmod(0o755)  # for the database's user
     if os.geteuid() == 0:
         shutil.chown(folder, _database_user())
     data = str(folder / "data")
@@ -184,15 +245,20 @@ def _database_user() -> str:
     return "postgres" if "postgres" in known else "nobody"
 
 
-def _as_database_user(command: Sequence[str]) -> None:
-    prefix = ["runuser", "-u", _database_user(), "--"] if os.geteuid() == 0 else []
+def database_prefix() -> list[str]:
+    """Return what runs a command as the user of PostgreSQL."""
+    return ["runuser", "-u", _database_user(), "--"] if os.geteuid() == 0 else []
+
+
+def _as_database_user(command: Sequence[str]) -> str:
     # pg_ctl's child keeps the descriptors it is given: a pipe would never close, a file does no harm
     with tempfile.TemporaryFile() as output:
-        done = subprocess.run([*prefix, *command], stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, cwd="/", check=False)
+        done = subprocess.run([*database_prefix(), *command], stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, cwd="/", check=False)
         output.seek(0)
         text = output.read().decode(errors="replace")
     if done.returncode:
         raise RuntimeError(f"{command[0]} failed with {done.returncode}: {text[-2000:]}")
+    return text
 
 
 class Redis:
@@ -233,10 +299,9 @@ class Redis:
         self.process = _spawn_redis(self.folder, self.port)
 
 
-def start_redis(name: str) -> Redis:
-    """Start a redis-server of its own under a name that is free in this run. Raises MissingBinaryError."""
-    folder = run_folder() / name
-    folder.mkdir()
+def start_redis() -> Redis:
+    """Start a redis-server of its own. Raises MissingBinaryError."""
+    folder = new_folder("redis")
     for _ in range(5):
         with contextlib.suppress(PortTakenError):
             port = free_port()
@@ -277,7 +342,7 @@ def _spawn_redis(folder: Path, port: int) -> "subprocess.Popen[bytes]":
 
 def ask_redis(port: int, command: str) -> str:
     """Send one command without arguments and return the first line of the answer."""
-    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
         connection.sendall(command.encode() + b"\r\n")
         return connection.makefile().readline().strip()
 
@@ -329,7 +394,7 @@ class Child:
             raise RuntimeError("the process has no output")
         return self.process.stdout
 
-    def wait_for(self, text: str, timeout_seconds: float = 30) -> str:
+    def wait_for(self, text: str, timeout_seconds: float = patience.SECONDS) -> str:
         """Read lines until one holds `text` and return it; the process is killed when none comes in time."""
         timer = threading.Timer(timeout_seconds, self.process.kill)
         timer.start()
@@ -347,7 +412,7 @@ class Child:
         self.process.kill()
         return self.finish()
 
-    def finish(self, timeout_seconds: float = 30) -> list[str]:
+    def finish(self, timeout_seconds: float = patience.SECONDS) -> list[str]:
         """Wait for the end and return every line it printed."""
         timer = threading.Timer(timeout_seconds, self.process.kill)
         timer.start()

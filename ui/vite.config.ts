@@ -1,29 +1,18 @@
 import { svelte } from '@sveltejs/vite-plugin-svelte';
-import { defineConfig, type Plugin } from 'vite';
+import { defineConfig } from 'vite';
 import { entries } from './scripts/entries.mjs';
+import { words } from './scripts/words.mjs';
 
 const backend = process.env.BACKEND ?? 'http://127.0.0.1:8000';
 
-function ownMessages(without: RegExp): Plugin {
-  return {
-    name: 'own-messages',
-    enforce: 'pre',
-    transform(code, id) {
-      if (!/\/messages\/\w+\.json$/.test(id)) return null;
-      const all = Object.entries(JSON.parse(code) as Record<string, unknown>);
-      return { code: JSON.stringify(Object.fromEntries(all.filter(([key]) => !without.test(key)))), map: null };
-    },
-  };
-}
-
 export default defineConfig(({ mode }) => {
   const name = mode === 'console' ? 'console' : 'erp';
-  const { base, out, without } = entries[name];
+  const { base, out } = entries[name];
   return {
     root: name,
     base,
     publicDir: '../lib/public',
-    plugins: [ownMessages(without), svelte({ configFile: '../svelte.config.js' })],
+    plugins: [svelte({ configFile: '../svelte.config.js' }), words(name)],
     html: { cspNonce: '__NONCE__' },
     server: { proxy: { '/api': backend, '/_rakiza': backend, '/healthz': backend } },
     // only the page knows where it stands, so that the server can offer it in two places

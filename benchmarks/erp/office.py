@@ -58,7 +58,8 @@ class Office:
         head = f"--{BOUNDARY}\r\n{disposition}\r\nContent-Type: application/octet-stream\r\n\r\n".encode()
         body = head + content + f"\r\n--{BOUNDARY}--\r\n".encode()
         kind = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
-        reply = self._server.request("POST", f"/api/projects/{code}/boq/import?dry_run=false", body, {**self.headers, **SAME_ORIGIN, **kind})
+        path = f"/api/projects/{code}/boq/import?dry_run=false&background=false"
+        reply = self._server.request("POST", path, body, {**self.headers, **SAME_ORIGIN, **kind})
         report: dict[str, Any] = json.loads(_checked("import", reply).body)
         return report
 

@@ -138,10 +138,10 @@ def lag(target: str, appends: int, pause_seconds: float) -> load.Figures:
 
     def follow() -> None:
         while len(seen) < appends:
-            grown = follower.growth.count
+            grown = follower.bus.count("events")
             for event in follower.read(max(seen, default=0)):
                 seen[event.position] = time.perf_counter()
-            if len(seen) < appends and not follower.growth.wait(grown, 5.0):
+            if len(seen) < appends and not follower.bus.wait("events", grown, 5.0):
                 return
 
     follower.start()

@@ -58,6 +58,13 @@ def create_app(platform: Platform | None = None) -> Litestar:
     return app
 
 
+def create_web_app() -> Litestar:
+    """Build the application in a process that leaves the jobs to workers."""
+    platform = create_platform()
+    platform.ctx.works = False
+    return create_app(platform)
+
+
 async def _settle() -> None:
     """Take what the start made out of the garbage collector's rounds, which else halt every request for 60 ms twice a second."""
     gc.collect()
@@ -66,7 +73,7 @@ async def _settle() -> None:
 
 def _handlers(platform: Platform) -> list[HTTPRouteHandler]:
     erp, pool = platform.service("noufal", Erp), platform.ctx.pool
-    bills = boq_handlers(erp.bills, erp.importer, erp.timeline, pool, erp.settings.max_import_bytes)
+    bills = boq_handlers(erp.bills, erp.importer, erp.background, erp.timeline, pool, max_import_bytes=erp.settings.max_import_bytes)
     return [*project_handlers(erp.projects, erp.members, pool), *bills]
 
 

@@ -15,11 +15,12 @@ from noufal.projects import NewProject
 from noufal.seed import COMMAND_LINE, seed_demo
 from rakiza import Platform
 from rakiza._kernel import SettingsError
-from rakiza.cli import command_line, run, running, say
+from rakiza.cli import command_line, run, running, say, serve_jobs
 from rakiza.errors import NotFoundError, ValidationError
 from rakiza.security import WeakPasswordError
 from rakiza.serve import SERVERS, bind, serve_granian, serve_uvicorn
 
+ROLES = frozenset({"web", "worker"})
 DEMO_EMAIL = "admin@noufal.example"
 
 
@@ -38,7 +39,7 @@ def _noufal() -> typer.Typer:
         port: int = typer.Option(8000, min=0, max=65535),
         demo: bool = typer.Option(False, "--demo", help="Write two demonstration projects when there are none"),
         server: str = typer.Option("uvicorn", help="uvicorn, or granian for HTTP only"),
-        roles: str = typer.Option("web", help="What this process does: web"),
+        roles: str = typer.Option("web,worker", help="What this process does: serve the ERP (web), work on jobs (worker), or both"),
     ) -> None:
         _serve(platform, host, port, demo=demo, server=server, roles=roles)
 
@@ -49,8 +50,13 @@ def _noufal() -> typer.Typer:
 def _serve(platform: Platform, host: str, port: int, *, demo: bool, server: str, roles: str) -> None:
     if server not in SERVERS:
         raise SettingsError(f"--server {server!r}: choose one of {', '.join(SERVERS)}")
-    if set(roles.split(",")) - {"web"}:
-        raise SettingsError(f"--roles {roles!r}: this version has the role web only")
+    chosen = {role.strip() for role in roles.split(",")}
+    if not chosen or chosen - ROLES:
+        raise SettingsError(f"--roles {roles!r}: choose among {', '.join(sorted(ROLES))}")
+    if "web" not in chosen:
+        serve_jobs(platform, "noufal")
+        return
+    platform.ctx.works = "worker" in chosen and server != "granian"  # whose own process works
     platform.start()
     erp = platform.service("noufal", Erp)
     written = seed_demo(erp) if demo else []
@@ -69,7 +75,8 @@ def _serve(platform: Platform, host: str, port: int, *, demo: bool, server: str,
         with bind(host, port) as probe:  # a taken port is told before a link is printed
             port = probe.getsockname()[1]
         ready(port)
-        serve_granian("noufal.app:create_app", host, port, factory=True)
+        factory = "create_app" if "worker" in chosen else "create_web_app"
+        serve_granian(f"noufal.app:{factory}", host, port, factory=True)
     else:
         serve_uvicorn(create_app(platform), platform, host, port, ready)
 

@@ -21,3 +21,7 @@ class NoufalSettings(RoomSettings, frozen=True, kw_only=True):
     """Password of the first administrator; without one a one-time sign-in link is printed."""
     max_import_bytes: Annotated[int, msgspec.Meta(ge=1024)] = 50 * 1024 * 1024
     """Largest workbook taken, in bytes."""
+    background_import_bytes: Annotated[int, msgspec.Meta(ge=0)] = 2 * 1024 * 1024
+    """Workbooks larger than this are imported by a job, whose progress the page shows, in bytes."""
+    public_url: Annotated[str, msgspec.Meta(pattern=r"^https?://[^\s/]+")] = "http://127.0.0.1:8000"
+    """The address under which people reach the ERP, for the links in mails."""

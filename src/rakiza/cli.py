@@ -1,17 +1,19 @@
 """The command line: the parts' own commands and the few that concern the whole platform; no logic."""
 
 import functools
+import importlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 import typer
 
 from rakiza import Platform, __version__, build
-from rakiza._kernel import SettingsError
+from rakiza._kernel import AS_GIVEN, Principal, Recipe, RequestContext, SettingsError, span_id, trace_id, use_context
 from rakiza.errors import AppError
-from rakiza.serve import serve_target
-from rakiza.store import current, migrate
+from rakiza.hub import rebuild
+from rakiza.serve import serve_target, work
+from rakiza.store import StoreError, current, migrate
 
 Build = Callable[[], Platform]
 
@@ -22,14 +24,23 @@ def say(text: str) -> None:
     sys.stdout.flush()
 
 
-def running(platform: Platform, work: Callable[..., None]) -> Callable[..., None]:
-    """Return `work` with the platform started before and stopped after."""
+def running(platform: Platform, command: Callable[..., None], *, anyway: bool = False) -> Callable[..., None]:
+    """Return `command` with the platform started before and stopped after, which does no background work meanwhile.
 
-    @functools.wraps(work)
+    One that runs `anyway` does so also when the database keeps the platform from starting.
+    """
+
+    @functools.wraps(command)
     def run(*args: object, **kwargs: object) -> None:
-        platform.start()
+        platform.ctx.works = False
         try:
-            work(*args, **kwargs)
+            platform.start()
+        except StoreError as error:
+            if not anyway:
+                raise
+            sys.stderr.write(f"warning: {error.detail}\n")
+        try:
+            command(*args, **kwargs)
         finally:
             platform.shutdown()
 
@@ -37,7 +48,7 @@ def running(platform: Platform, work: Callable[..., None]) -> Callable[..., None
 
 
 def command_line(name: str, help_text: str, build_platform: Build) -> typer.Typer:
-    """Return the commands every application on the platform has: those of its parts, `db`, `health`, `openapi`."""
+    """Return the commands every application on the platform has: those of its parts, `db`, `health`, `doctor`, `routes`, `worker`."""
     app = typer.Typer(name=name, help=help_text, no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
     groups: dict[str, typer.Typer] = {}
     platform = build_platform()
@@ -48,10 +59,13 @@ def command_line(name: str, help_text: str, build_platform: Build) -> typer.Type
                 groups[group] = typer.Typer(help=f"{group.capitalize()} commands", no_args_is_help=True)
                 app.add_typer(groups[group], name=group)
             target = groups[group] if group else app
-            target.command(verb, help=command.help)(running(platform, command.build()))
+            target.command(verb, help=command.help)(running(platform, command.build(), anyway=command.anyway))
     _add_database(app, platform)
     _add_health(app, platform)
+    _add_doctor(app, platform)
     _add_openapi(app, platform)
+    if platform.ctx.has("jobs"):
+        _add_worker(app, platform, name)
     app.callback()(_version_option(name))
     return app
 
@@ -90,6 +104,7 @@ def _add_database(app: typer.Typer, platform: Platform) -> None:
 def _add_health(app: typer.Typer, platform: Platform) -> None:
     @app.command("health", help="Look at every component once; the exit code is 1 when a required one fails")
     def health(json: bool = typer.Option(False, "--json", help="For scripts")) -> None:
+        platform.ctx.works = False
         platform.start()
         report = platform.health.report(with_details=True)
         platform.shutdown()
@@ -103,6 +118,25 @@ def _add_health(app: typer.Typer, platform: Platform) -> None:
             raise typer.Exit(1)
 
 
+def _add_doctor(app: typer.Typer, platform: Platform) -> None:
+    @app.command("doctor", help="Look at everything that would hurt in production and say how to mend it; the exit code is 1 when something fails")
+    def doctor(
+        json: bool = typer.Option(False, "--json", help="For scripts"),
+        deep: bool = typer.Option(False, "--deep", help="Look also at what takes long: every page of SQLite, the way of a file of WAL"),
+    ) -> None:
+        try:  # nothing is started: that would migrate the database of a version that still runs
+            found = list(platform.examine(deep=deep))
+        finally:
+            platform.store.close()
+            platform.ctx.local.close()
+        if json:
+            say(msgspec.json.encode(found).decode())
+        for one in () if json else found:
+            say(f"{one.status:5} {one.name:24} {one.seen}" + (f"\n{'':30} -> {one.mend}" if one.mend else ""))
+        if any(one.status == "fail" for one in found):
+            raise typer.Exit(1)
+
+
 def _add_openapi(app: typer.Typer, platform: Platform) -> None:
     @app.command("routes", help="List the operator routes and the permission each asks for")
     def routes() -> None:
@@ -110,7 +144,38 @@ def _add_openapi(app: typer.Typer, platform: Platform) -> None:
             say(f"{route.method:7} {route.path:40} {route.permission:12} {route.summary}")
 
 
-def run(make: Callable[[], typer.Typer]) -> None:
+def _add_worker(app: typer.Typer, platform: Platform, name: str) -> None:
+    @app.command("worker", help="Work on jobs until SIGTERM or SIGINT; what is at work then may end, a second signal gives it back at once")
+    def worker(
+        module: str = typer.Option("", "--import", help="A module whose @job functions are to be known"),
+        concurrency: int = typer.Option(0, min=0, help="How many jobs at the same time; as the settings say when not given"),
+        queues: str = typer.Option("", help="Only these queues, with commas between"),
+    ) -> None:
+        if module:
+            _import(module)
+        serve_jobs(platform, name, [one.strip() for one in queues.split(",") if one.strip()], concurrency or None)
+
+
+def serve_jobs(platform: Platform, name: str, queues: Sequence[str] = (), concurrency: int | None = None) -> None:
+    """Be a worker process, with one line when it is ready and one at its end."""
+
+    def ready() -> None:
+        settings = platform.jobs.settings
+        say(f"{name} works on the jobs of {', '.join(settings.queues) or 'every queue'}, at most {settings.concurrency} at the same time")
+
+    attempts = work(platform, ready, queues, concurrency)
+    say(f"{name} has stopped after {attempts:,} attempts at jobs")
+
+
+def _import(module: str) -> None:
+    sys.path.insert(0, "")
+    try:
+        importlib.import_module(module)
+    except ImportError as error:
+        raise SettingsError(f"cannot import {module!r}: {error}") from None
+
+
+def run(make: Callable[[], Callable[[], object]]) -> None:
     """Run a command line; an expected error is one clear line on stderr and exit code 2."""
     try:
         make()()
@@ -141,6 +206,25 @@ def _rakiza() -> typer.Typer:
     return app
 
 
+def _as_given() -> Callable[[], object]:
+    """Return the commands of the platform that standard input describes, for whom it names; nothing of it stands among the arguments."""
+    recipe = msgspec.json.decode(sys.stdin.buffer.read(), type=Recipe)
+    sys.path += [place for place in recipe.path if place not in sys.path]
+    context = RequestContext(recipe.request_id, trace_id(), span_id(), client=recipe.client)
+    if recipe.user_id is not None:
+        context.principal = Principal(recipe.user_id, "", "", "", frozenset(), "user")
+
+    def command() -> None:
+        with use_context(context):
+            command_line("rakiza", "The platform of another process", lambda: rebuild(recipe))()
+
+    return command
+
+
 def main() -> None:
-    """Be the command `rakiza`."""
-    run(_rakiza)
+    """Be the command `rakiza`; with `--as-given` first, that of a platform which another process describes."""
+    if sys.argv[1:2] == [AS_GIVEN]:
+        del sys.argv[1]
+        run(_as_given)
+    else:
+        run(_rakiza)

@@ -5,7 +5,7 @@ import importlib
 import logging
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, TypeVar, cast
 
@@ -16,18 +16,21 @@ from rakiza._kernel import (
     CheckResult,
     Clock,
     Context,
+    Finding,
     Migrations,
     Part,
+    Recipe,
     RoomSettings,
     Route,
     SettingsError,
     SettingsReader,
     adapter,
+    describe,
     framework_of,
     set_default,
 )
 from rakiza._kernel.ports import OPS_ADMIN, OPS_READ, OPS_WRITE, PUBLIC, SIGNED_IN, Audit
-from rakiza.errors import ErrorTracker
+from rakiza.errors import AppError, ErrorTracker
 from rakiza.health import Health
 from rakiza.logs import Logs
 from rakiza.store import Store, current, migrate
@@ -35,8 +38,13 @@ from rakiza.telemetry import Metrics, Telemetry
 from rakiza.web import WebSettings
 
 if TYPE_CHECKING:
+    from rakiza.backup import DatabaseBackup
+    from rakiza.caching import CacheManager
     from rakiza.events import AuditTrail, EventStore
+    from rakiza.jobs import Jobs
     from rakiza.monitoring import SystemMonitor
+    from rakiza.outbound import Outbound
+    from rakiza.resilience import Resilience
     from rakiza.security import Security
     from rakiza.web import PassCore
 
@@ -44,9 +52,12 @@ T = TypeVar("T")
 Builder = Callable[["RoomSettings", Context], Part]
 log = logging.getLogger(__name__)
 
-ROOMS = ("errors", "logs", "telemetry", "store", "health", "security", "events", "monitoring", "console")
+ROOMS = (
+    *("errors", "logs", "telemetry", "store", "bus", "resilience", "health", "outbound", "caching"),
+    *("security", "events", "jobs", "monitoring", "mail", "backup", "console"),
+)
 """The rooms in the order in which they start; each has `part` and exactly one settings class in its door."""
-ALONE: tuple[str, ...] = ("monitoring",)
+ALONE: tuple[str, ...] = ("caching", "monitoring", "backup")
 """The rooms an application may take one by one (`init_monitoring(app)`); the others every platform has."""
 ALIASES = {"sentry": ("errors", {"dsn": "sentry_dsn"}), "logger": ("logs", {"pretty_print": "pretty"})}
 """The specified groups of `integrate(app, sentry=…, logger=…)`: the room that knows them, and the fields that have another name there."""
@@ -107,6 +118,27 @@ class Platform:
         return self.service("events", EventStore)
 
     @property
+    def jobs(self) -> "Jobs":
+        """Return the job queue."""
+        from rakiza.jobs import Jobs
+
+        return self.service("jobs", Jobs)
+
+    @property
+    def cache(self) -> "CacheManager":
+        """Return the cache."""
+        from rakiza.caching import CacheManager
+
+        return self.service("caching", CacheManager)
+
+    @property
+    def backups(self) -> "DatabaseBackup":
+        """Return the backups of the database."""
+        from rakiza.backup import DatabaseBackup
+
+        return self.service("backup", DatabaseBackup)
+
+    @property
     def monitor(self) -> "SystemMonitor":
         """Return the monitor of machine and requests."""
         from rakiza.monitoring import SystemMonitor
@@ -114,9 +146,23 @@ class Platform:
         return self.service("monitoring", SystemMonitor)
 
     @property
+    def resilience(self) -> "Resilience":
+        """Return circuit breakers and limits as operators see them."""
+        from rakiza.resilience import Resilience
+
+        return self.service("resilience", Resilience)
+
+    @property
     def health(self) -> Health:
         """Return the health checks."""
         return self.service("health", Health)
+
+    @property
+    def outbound(self) -> "Outbound":
+        """Return the clients' factory for calls to other services."""
+        from rakiza.outbound import Outbound
+
+        return self.service("outbound", Outbound)
 
     @property
     def errors(self) -> ErrorTracker:
@@ -175,18 +221,32 @@ class Platform:
             if not self._running:
                 return
             self._running = False
+            self._end("drain")
             self.ctx.supervisor.stop()
             self.ctx.pool.close()
-            for part in reversed(self.ctx.parts):
-                try:
-                    if part.stop is not None:
-                        part.stop()
-                except Exception:
-                    log.exception("part %s did not stop cleanly", part.name)
+            self._end("stop")
             self.ctx.local.close()
             set_default(self.ctx, running=False)
             if self._core is not None:
                 self._core.start = self.start
+
+    def _end(self, how: Literal["drain", "stop"]) -> None:
+        for part in reversed(self.ctx.parts):
+            try:
+                if (work := part.drain if how == "drain" else part.stop) is not None:
+                    work()
+            except Exception:
+                log.exception("part %s did not %s cleanly", part.name, how)
+
+    def examine(self, *, deep: bool = False) -> Iterator[Finding]:
+        """Look at everything that would hurt in production, started or not, at what is slow only when `deep`; a look that fails is a finding."""
+        for part in self.ctx.parts:
+            try:
+                yield from part.examine(deep) if part.examine is not None else ()
+            except AppError as error:
+                yield Finding(part.name, "fail", error.detail, error.hint or "")
+            except Exception as error:  # noqa: BLE001 - border: observer hook
+                yield Finding(part.name, "fail", f"{type(error).__name__}: {describe(error)}".partition("\n")[0], "read the first finding that fails")
 
     def migrations(self) -> list[Migrations]:
         """Return the migrations of every part in order."""
@@ -280,7 +340,8 @@ def build(
     unknown = skipped - set(ROOMS)
     if unknown:
         raise SettingsError(f"there is no part {unknown.pop()!r} to switch off; the parts are {', '.join(ROOMS)}")
-    for package in (*(f"rakiza.{room}" for room in ROOMS), *extra):
+    ctx.extra, ctx.off = tuple(extra), frozenset(skipped)
+    for package in (*(f"rakiza.{room}" for room in ROOMS), *ctx.extra):
         if package.rpartition(".")[2] in skipped:
             reader.read(_settings_class(importlib.import_module(package).__dict__))  # its settings are known all the same
         else:
@@ -293,6 +354,11 @@ def build(
     for part in ctx.parts:
         _watch(ctx, part)
     return platform
+
+
+def rebuild(recipe: Recipe) -> Platform:
+    """Build a platform that another process has described; raise SettingsError."""
+    return build(recipe.settings, config=recipe.config, extra=recipe.extra, off=recipe.off, environ=recipe.environ)
 
 
 def _part(package: str, ctx: Context) -> Part:

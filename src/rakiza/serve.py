@@ -1,11 +1,15 @@
-"""Run an application on uvicorn or granian: one clear line when the port is taken, readiness away first on SIGTERM."""
+"""Run an application on uvicorn or granian, or a worker: one clear line when the port is taken, readiness away first on SIGTERM."""
 
 import asyncio
+import queue
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from types import FrameType
+
+import msgspec
 
 from rakiza._kernel import SettingsError, framework_of
 from rakiza._kernel.tasks import POOL_THREADS
@@ -13,6 +17,8 @@ from rakiza.hub import Platform, platform_of
 
 SERVERS = ("uvicorn", "granian")
 BACKLOG = 2048
+SIGNAL_SECONDS = 0.25
+Handler = Callable[[int, FrameType | None], object] | int | None
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -98,6 +104,55 @@ def serve_target(target: str, server: str, host: str, port: int) -> None:
     if platform is not None:
         platform.shutdown()  # the worker process has its own
     serve_granian(target, host, port, wsgi=wsgi)
+
+
+class _AtOnce(BaseException):
+    """Be raised where the worker waits for its jobs when a second signal comes."""
+
+
+def work(platform: Platform, on_ready: Callable[[], None], queues: Sequence[str] = (), concurrency: int | None = None) -> int:
+    """Work on jobs until SIGTERM or SIGINT, then let those at work end; a second signal gives them back at once. Return how many attempts it made."""
+    jobs, signals = platform.jobs, (signal.SIGTERM, signal.SIGINT)
+    own = {"work": True, "queues": tuple(queues) or jobs.settings.queues, "concurrency": concurrency or jobs.settings.concurrency}
+    jobs.settings = msgspec.structs.replace(jobs.settings, **own)
+    asked: queue.SimpleQueue[int] = queue.SimpleQueue()  # the one queue that a signal handler may write to
+    before = {one: signal.signal(one, lambda number, _frame: asked.put(number)) for one in signals}
+    try:
+        platform.start()
+        on_ready()
+        _wait(asked)
+        _stop(platform, asked, before)
+    finally:
+        for one in signals:
+            signal.signal(one, before[one])
+        platform.shutdown()
+    return sum(jobs.tally.totals.values())
+
+
+def _wait(asked: "queue.SimpleQueue[int]") -> None:
+    # A signal that comes between two steps of the interpreter and the wait itself is heard only when the wait ends.
+    while True:
+        with suppress(queue.Empty):
+            asked.get(timeout=SIGNAL_SECONDS)
+            return
+
+
+def _stop(platform: Platform, asked: "queue.SimpleQueue[int]", before: Mapping[signal.Signals, Handler]) -> None:
+    def at_once(_number: int, _frame: FrameType | None) -> None:
+        raise _AtOnce
+
+    workers = list(platform.jobs.workers)
+    try:
+        for one in before:
+            signal.signal(one, at_once)
+        if not asked.empty():
+            raise _AtOnce
+        platform.jobs.stop()
+    except _AtOnce:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+        for worker in workers:
+            worker.stop(0)
 
 
 def load(target: str) -> object:

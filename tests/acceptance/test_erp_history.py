@@ -29,8 +29,8 @@ FIRST, SECOND = "مقايسة الأعمال.xlsx", "مراجعة ٢.xlsx"
 
 
 @pytest.fixture
-def office(tmp_path: Path, database_url: str) -> Iterator[offices.Office]:
-    with offices.office(tmp_path / "home", database_url) as one:
+def office(tmp_path: Path, erp_url: str) -> Iterator[offices.Office]:
+    with offices.office(tmp_path / "home", erp_url) as one:
         yield one
 
 

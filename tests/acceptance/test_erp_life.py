@@ -1,6 +1,8 @@
 """The life of a bill of quantities over HTTP, on SQLite and on PostgreSQL."""
 
+import gc
 import random
+import weakref
 from collections.abc import Iterator
 from dataclasses import replace
 from decimal import ROUND_HALF_UP, Decimal
@@ -18,8 +20,8 @@ PATH = f"/api/projects/{quote(CODE)}"
 
 
 @pytest.fixture
-def office(tmp_path: Path, database_url: str) -> Iterator[offices.Office]:
-    with offices.office(tmp_path / "home", database_url) as one:
+def office(tmp_path: Path, erp_url: str) -> Iterator[offices.Office]:
+    with offices.office(tmp_path / "home", erp_url) as one:
         yield one
 
 
@@ -291,3 +293,12 @@ def assert_summary_is_the_sum(person: offices.Person) -> None:
         assert Decimal(section["total_cost"]) == sum(Decimal(item["total"]) for item in inside)
         assert Decimal(section["earned_total"]) == sum(Decimal(item["earned"]) for item in inside)
     assert (project["total_cost"], project["progress"], project["items_count"]) == (summary["total_cost"], summary["progress"], len(items))
+
+
+def test_an_application_that_was_stopped_is_let_go_of(tmp_path: Path, sqlite_url: str) -> None:
+    with offices.office(tmp_path / "home", sqlite_url) as one:
+        one.person()
+        left = [weakref.ref(one.platform), weakref.ref(one.platform.store)]
+    del one
+    gc.collect()
+    assert [found() for found in left] == [None] * 2

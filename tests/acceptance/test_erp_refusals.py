@@ -20,8 +20,8 @@ LIMIT = 3 * 1024 * 1024
 
 
 @pytest.fixture
-def manager(tmp_path: Path, database_url: str) -> Iterator[offices.Person]:
-    with offices.office(tmp_path / "home", database_url, noufal={"max_import_bytes": LIMIT}) as office:
+def manager(tmp_path: Path, erp_url: str) -> Iterator[offices.Person]:
+    with offices.office(tmp_path / "home", erp_url, noufal={"max_import_bytes": LIMIT}) as office:
         person = office.person()
         person.post("/api/projects", {"code": "P", "name": "مشروع"})
         person.bring_in("P", bills.layout_b(bills.lines(10, 2)))
@@ -336,8 +336,8 @@ def test_the_description_of_the_api_is_valid_and_complete(tmp_path: Path, sqlite
     assert spec["openapi"].startswith("3.1")
     jsonschema_rs.validator_for(OPENAPI_31).validate(spec)
     operations = [(path, method, one) for path, methods in spec["paths"].items() for method, one in methods.items()]
-    assert len(operations) == 13
-    assert len({one["operationId"] for _, _, one in operations}) == 13
+    assert len(operations) == 14
+    assert len({one["operationId"] for _, _, one in operations}) == 14
     for path, method, one in operations:
         assert one["summary"], path
         for status in ("401", "403", "404", "422", "503"):

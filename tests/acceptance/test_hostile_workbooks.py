@@ -85,8 +85,8 @@ HTML = ("&lt;b&gt;1", "&lt;img src=x onerror=alert(1)&gt;\u202eبند", "=1+1", 
 
 
 @pytest.fixture
-def manager(tmp_path: Path, database_url: str) -> Iterator[offices.Person]:
-    with offices.office(tmp_path, database_url) as office:
+def manager(tmp_path: Path, erp_url: str) -> Iterator[offices.Person]:
+    with offices.office(tmp_path, erp_url) as office:
         person = office.person()
         person.post("/api/projects", {"code": "P", "name": "مشروع"})
         yield person

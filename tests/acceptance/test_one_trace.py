@@ -82,7 +82,7 @@ class Site:
 
     def __init__(self, address: str, home: Path, bank: Bank, collector: Receiver) -> None:
         self.address, self.home, self.bank, self.collector = address, home, bank, collector
-        self.client = httpx.Client(base_url=address, headers={"x-api-key": KEY}, timeout=20)
+        self.client = httpx.Client(base_url=address, headers={"x-api-key": KEY}, timeout=60)
 
     def trace(self, trace_id: str, spans: int) -> dict[str, Any]:
         """Return a trace of the local history once it has so many spans."""

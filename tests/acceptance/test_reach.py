@@ -29,7 +29,7 @@ def client(request: pytest.FixtureRequest, python_process: Callable[..., Child],
     port = free_port()
     source = "import sys\nfrom rakiza import integrate\n" + SETTINGS + APPS[request.param]
     python_process(source, str(port), str(tmp_path / "home"), cwd=tmp_path).wait_for("ready")
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
         yield client
 
 

@@ -8,7 +8,10 @@ import pytest
 
 CLOCK = "rakiza._kernel.clock"
 SETTINGS = "rakiza._kernel.settings"
-BORDERS = {"the request pass", "the job run", "the group commit", "the task supervisor", "observer hook", "shutdown", "foreign `__str__`"}
+BORDERS = {
+    *("the request pass", "the job run", "the group commit", "the task supervisor", "observer hook", "shutdown", "foreign `__str__`"),
+    *("handed to the flow", "handed to who waits"),
+}
 
 BANNED: dict[str, set[str]] = {
     "print": set(),

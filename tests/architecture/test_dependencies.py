@@ -13,7 +13,7 @@ from packaging.version import Version
 
 BASE_PACKAGES = 25
 PINNED = re.compile(r"^(?P<name>[a-z0-9][a-z0-9.-]*)(\[[a-z0-9,-]+\])?==(?P<version>[^ ;\\]+)", re.MULTILINE)
-RUN_EXTRAS = ("erp", "redis", "cli", "events", "postgres", "security", "server")
+RUN_EXTRAS = ("erp", "redis", "cli", "events", "jobs", "postgres", "security", "server")
 LOCKS = ["run", "dev", "build", "node"]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 FUNCTIONS = ast.FunctionDef | ast.AsyncFunctionDef
 SETTINGS = "RoomSettings"
-UNTYPED_BY_NATURE = {"Store", "Transaction"}  # rows of SQL and connections of drivers have no type before they are read
+UNTYPED_BY_NATURE = {"Store", "Transaction", "RunningJob", "JobView"}  # rows, drivers, JSON of jobs have no type before they are read
 
 
 def test_every_room_has_a_door(rooms: list) -> None:

@@ -9,9 +9,10 @@ import pytest
 
 OURS = {"rakiza", "noufal"}
 ONE_FILE_EACH = {
-    "argon2", "cryptography", "granian", "lxml", "obstore", "psycopg", "pwdlib", "python_calamine", "redis", "sentry_sdk", "uvicorn", "xlsxwriter",
+    "aiohttp", "argon2", "cryptography", "granian", "httpx", "lxml", "obstore", "psycopg", "pwdlib", "pyrage", "python_calamine", "redis",
+    "sentry_sdk", "uvicorn", "xlsxwriter",
 }  # fmt: skip
-LATE_BINDING = {"rakiza._kernel.attach", "rakiza.hub"}
+LATE_BINDING = {"rakiza._kernel.attach", "rakiza.cli", "rakiza.hub", "rakiza.jobs._child"}
 TOP_FLOOR = {"rakiza.cli", "rakiza.serve", "rakiza.testing"}
 
 
@@ -117,7 +118,7 @@ def test_imports_by_name_stand_only_where_late_binding_is_meant(sources: list) -
 
 def names_import_module(node: ast.AST) -> bool:
     match node:
-        case ast.Attribute(attr="import_module") | ast.Name(id="__import__") | ast.alias(name="import_module"):
+        case ast.Attribute(attr="import_module" | "resolve_name") | ast.Name(id="__import__") | ast.alias(name="import_module" | "resolve_name"):
             return True
     return False
 

@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,12 @@ import sqlalchemy as sa
 
 import bills
 import offices
+from events_faults import ROUNDS
 from rakiza.store import Store
 from served import Served
 
-FEW, ROWS = 500, 8_000
-MOMENTS = (0.25, 0.5, 0.7, 0.8, 0.88, 0.94, 0.99)
+FEW, ROWS = 500, 6_000
+MOMENTS = (0.25, 0.5, 0.7, 0.8, 0.88, 0.94, 0.99) if ROUNDS > 1 else (0.5, 0.8, 0.94, 0.99)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -58,53 +59,63 @@ def recorded(url: str) -> tuple[int, dict[str, int]]:
     return found
 
 
-def test_kill_9_during_an_import_leaves_all_or_nothing(tmp_path: Path, durable_url: str) -> None:
+@pytest.fixture
+def run() -> Iterator[Callable[[Served], Served]]:
+    """Return a function that signs in on a started server and ends it with the test."""
+    with ExitStack() as stack:
+        yield lambda server: stack.enter_context(server).sign_in()
+
+
+def test_kill_9_during_an_import_leaves_all_or_nothing(tmp_path: Path, durable_url: str, run: Callable[[Served], Served]) -> None:
     first, second = book(FEW, 10), book(ROWS, 20)
     before, after = (FEW, f"{FEW * 10}.00"), (ROWS, f"{ROWS * 20}.00")
     grown = shrunk = 0
-    with Served(tmp_path / "home", durable_url) as server:
-        server.sign_in().send("POST", "/api/projects", {"code": "P", "name": "مشروع"})
-        server.send("POST", "/api/projects", {"code": "WARM", "name": "قياس"})
-        assert server.upload("P", first).status == 200
-        began = time.monotonic()
-        assert server.upload("WARM", second).status == 200
-        whole = time.monotonic() - began
-        assert state(server) == before
+    server = run(Served(tmp_path / "home", durable_url))
+    server.send("POST", "/api/projects", {"code": "P", "name": "مشروع"})
+    server.send("POST", "/api/projects", {"code": "WARM", "name": "قياس"})
+    assert server.upload("P", first).status == 200
+    began = time.monotonic()
+    assert server.upload("WARM", second).status == 200
+    whole = time.monotonic() - began
+    assert state(server) == before
     outcomes = set()
     for moment in MOMENTS:
-        with Served(tmp_path / "home", durable_url) as server:
-            server.sign_in()
-            told: list[int] = []
-
-            def upload(server: Served = server, told: list[int] = told) -> None:
-                with suppress(OSError, http.client.HTTPException):
-                    told.append(server.upload("P", second).status)
-
-            thread = threading.Thread(target=upload)
-            thread.start()
-            thread.join(whole * moment)
-            server.child.process.kill()
-            thread.join()
-            server.child.finish()
-        with Served(tmp_path / "home", durable_url) as server:  # no repair: it serves at once
-            server.sign_in()
-            found = state(server)
-            assert found in {before, after}
-            assert found == after or not told
-            assert server.get("/api/projects/P")["items_count"] == found[0]
-            outcomes.add(found)
-            grown += found == after
-            kinds = {"boq.imported": 1 + grown + shrunk, "boq.item_changed": FEW * (grown + shrunk), "boq.item_removed": (ROWS - FEW) * shrunk}
-            assert recorded(durable_url) == (1 + grown + shrunk, {kind: count for kind, count in kinds.items() if count})
-            if found == after:
-                assert server.upload("P", first).json()["changes"]["removed"] == ROWS - FEW
-                shrunk += 1
+        told = upload_and_kill(server, second, whole * moment)
+        server = run(Served(tmp_path / "home", durable_url))  # no repair: it serves at once
+        found = state(server)
+        assert found in {before, after}
+        assert found == after or not told
+        assert server.get("/api/projects/P")["items_count"] == found[0]
+        outcomes.add(found)
+        grown += found == after
+        kinds = {"boq.imported": 1 + grown + shrunk, "boq.item_changed": FEW * (grown + shrunk), "boq.item_removed": (ROWS - FEW) * shrunk}
+        assert recorded(durable_url) == (1 + grown + shrunk, {kind: count for kind, count in kinds.items() if count})
+        if found == after:
+            assert server.upload("P", first).json()["changes"]["removed"] == ROWS - FEW
+            shrunk += 1
     assert before in outcomes
 
 
+def upload_and_kill(server: Served, content: bytes, seconds: float) -> list[int]:
+    """Send the workbook, kill the server after so long, and return the status it had answered with by then, if any."""
+    told: list[int] = []
+
+    def upload() -> None:
+        with suppress(OSError, http.client.HTTPException):
+            told.append(server.upload("P", content).status)
+
+    thread = threading.Thread(target=upload)
+    thread.start()
+    thread.join(seconds)
+    server.child.process.kill()
+    thread.join()
+    server.child.finish()
+    return told
+
+
 @pytest.fixture
-def office(tmp_path: Path, database_url: str) -> Iterator[offices.Office]:
-    with offices.office(tmp_path / "home", database_url) as one:
+def office(tmp_path: Path, erp_url: str) -> Iterator[offices.Office]:
+    with offices.office(tmp_path / "home", erp_url) as one:
         yield one
 
 

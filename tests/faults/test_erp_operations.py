@@ -88,15 +88,13 @@ noufal.cli.main()
 
 @pytest.mark.parametrize("locked", ["file", "folder"])
 def test_a_place_that_cannot_be_written_stops_the_start_with_one_line(tmp_path: Path, locked: str) -> None:
-    home = servers.run_folder() / f"locked-{locked}-{tmp_path.name}"
+    home = servers.new_folder("locked")
     url = f"sqlite:///{home}/noufal.db"
     if locked == "file":
         assert start(home, "db", "upgrade", DATABASE_URL=url).returncode == 0
         (home / "noufal.db").chmod(0o444)
-    home.mkdir(exist_ok=True)
     home.chmod(0o555)
-    logs = servers.run_folder() / f"logs-{tmp_path.name}-{locked}"
-    logs.mkdir(mode=0o777)
+    logs = servers.new_folder("logs")
     logs.chmod(0o777)
     given = [f"NOUFAL_HOME={home}", f"DATABASE_URL={url}", f"LOG_DIR={logs}"]
     command = ["env", *given, sys.executable, "-c", AS_NOBODY, str(tmp_path / "warm"), "serve", "--port", "0"]
@@ -174,7 +172,7 @@ def test_a_database_that_cannot_be_written_is_a_503_while_reading_goes_on(tmp_pa
 # -- the first start
 
 
-@pytest.mark.parametrize("server", ["uvicorn", "granian"])
+@pytest.mark.parametrize(("database_url", "server"), [("sqlite", "uvicorn"), ("postgresql", "granian")], indirect=["database_url"])
 def test_the_first_start_prints_one_link_that_works_once(tmp_path: Path, database_url: str, server: str) -> None:
     home = tmp_path / "home"
     blank = {"NOUFAL_ADMIN_EMAIL": "", "NOUFAL_ADMIN_PASSWORD": ""}

@@ -45,7 +45,7 @@ def durable_url(request: pytest.FixtureRequest) -> str:
 def cluster() -> Iterator[Cluster]:
     """Yield a younger server that these tests may kill."""
     try:
-        made = Cluster(f"events{os.getpid()}")
+        made = Cluster()
     except servers.MissingBinaryError as error:
         pytest.skip(str(error))
     yield made

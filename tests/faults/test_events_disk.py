@@ -1,23 +1,20 @@
 """The log when the disk is full or a statement takes too long: nothing acknowledged is lost, the error says why, and it goes on afterwards."""
 
-import contextlib
 import os
 import shutil
-import subprocess
 import threading
-from collections.abc import Callable, Iterator
+import uuid
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import servers
-from conftest import without
-from events_faults import PATHS, admin, event, gathered, held, in_threads, whole
+from events_faults import PATHS, admin, event, gathered, held, in_threads, small_disk, whole
 from rakiza.events import EventStore, create_event_store
 from rakiza.store import Store, StoreBusyError, StoreError
 
 Process = Callable[..., servers.Child]
-BALLAST = 700_000
 LIMITED = """
 import os, resource, signal, sys
 from events_faults import event, in_threads
@@ -40,19 +37,6 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
 say("ack", events.append(event("after")).event_id)
 events.close()
 """
-
-
-@contextlib.contextmanager
-def small_disk(path: Path) -> Iterator[Path]:
-    """Mount a disk of 2 MB with ballast on it."""
-    path.mkdir()
-    if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m,mode=777", "tmpfs", path], check=False).returncode:
-        without("this machine does not let a test mount a small disk")
-    try:
-        (path / "ballast").write_bytes(bytes(BALLAST))
-        yield path
-    finally:
-        subprocess.run(["umount", "-l", path], check=True)
 
 
 def fill(events: EventStore) -> tuple[list[str], list[StoreError]]:
@@ -91,7 +75,7 @@ def test_a_full_disk_under_sqlite_refuses_appends_until_there_is_room(tmp_path: 
 
 
 def test_a_full_disk_under_postgresql_refuses_appends_until_there_is_room(postgres_url: str) -> None:
-    name = f"small{os.getpid()}"
+    name = f"small{uuid.uuid4().hex}"
     events = create_event_store(postgres_url)
     with small_disk(servers.run_folder() / name) as disk, admin(postgres_url) as database:
         (disk / "space").mkdir(mode=0o700)

@@ -4,7 +4,6 @@ import json
 import os
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -12,6 +11,8 @@ import pytest
 import sqlalchemy as sa
 
 import servers
+from events_faults import ROUNDS
+from patience import until
 from rakiza.events import MIGRATIONS, Event, EventStore, fold
 from rakiza.store import Store, Transaction, migrate
 from rakiza.testing import FrozenClock
@@ -58,7 +59,7 @@ DELIVER = OPEN + """
 import urllib.request
 def deliver(event):
     request = urllib.request.Request(sys.argv[2], event.payload_text.encode(), {"Idempotency-Key": event.event_id, "Position": str(event.position)})
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         answer.read()
     print("delivered", event.position)
 events.register_consumer(Consumer(name="webhook", handler=deliver, event_types=("invoice.created",), max_attempts=1000))
@@ -95,14 +96,6 @@ def state(events: EventStore, name: str) -> dict[str, object]:
     return next((state for state in events.projections() if state["name"] == name), {"lag": None, "status": None, "owner": None})
 
 
-def until(reached: Callable[[], bool], seconds: float = 60.0) -> None:
-    """Wait for something that must come; a test that waits for it in vain fails."""
-    give_up = time.monotonic() + seconds
-    while not reached():
-        assert time.monotonic() < give_up, "it did not come"
-        time.sleep(0.02)
-
-
 def test_two_processes_run_one_projection_and_count_every_event_once(
     database_url: str, events: EventStore, store: Store, python_process: Process
 ) -> None:
@@ -126,7 +119,7 @@ def test_a_runner_that_is_killed_again_and_again_loses_and_doubles_nothing(
     database_url: str, events: EventStore, store: Store, python_process: Process
 ) -> None:
     written = 0
-    for round_ in range(6):
+    for round_ in range(2 + 2 * ROUNDS):
         child = python_process(RUN, database_url, env=ENVIRONMENT)
         child.wait_for("runs")
         fill(events, 200 + round_, first=written)
@@ -224,7 +217,7 @@ def test_a_webhook_gets_everything_once_and_in_order_whatever_dies(
 ) -> None:
     """The receiver fails, dies and comes back; the sender is killed -9; another sender waits to take over."""
     address, written = f"http://127.0.0.1:{receiver.port}/webhook", 0
-    for round_ in range(4):
+    for round_ in range(2 + ROUNDS):
         child = python_process(DELIVER, database_url, address, env=ENVIRONMENT)
         child.wait_for("runs")
         events.append_many([invoice(number) for number in range(written, written + 12)] + [invoice(0, "invoice.seen")])

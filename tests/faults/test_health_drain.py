@@ -35,7 +35,7 @@ serve_target('site_app:app', sys.argv[1], '127.0.0.1', int(sys.argv[2]))
 
 
 def get(port: int, path: str) -> int:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
         connection.request("GET", path)
         return connection.getresponse().status

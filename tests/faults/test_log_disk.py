@@ -34,7 +34,7 @@ def whole(path: Path) -> list[dict[str, object]]:
 def test_a_full_disk_is_survived_told_and_left_behind(small_disk: Path, caplog: pytest.LogCaptureFixture) -> None:
     platform = build(
         {"hub": {"home": str(small_disk / "home"), "name": "x"}, "logs": {"console": False, "dir": str(small_disk)}},
-        off=["store", "security", "events"],
+        off=["store", "bus", "security", "events", "jobs", "mail", "backup"],
     )
     logs = platform.logs
     logs.start()

@@ -5,10 +5,12 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 
 import servers
+from events_faults import admin
 from rakiza.store import Migrations, Store, StoreError, StoreUnavailableError, current, migrate
 
 Process = Callable[..., servers.Child]
@@ -193,8 +195,7 @@ except StoreError as error:
 
 @pytest.mark.parametrize("kind", ["file", "folder", "missing folder"])
 def test_a_place_that_cannot_be_written_is_named(kind: str, python_process: Process) -> None:
-    folder = servers.run_folder() / f"locked-{kind.replace(' ', '-')}"
-    folder.mkdir()
+    folder = servers.new_folder("locked")
     path = folder / "deeper" / "x.db" if kind == "missing folder" else folder / "x.db"
     if kind == "file":
         make_box(str(path)).close()
@@ -219,7 +220,7 @@ def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
 
 def test_a_stopped_server_is_told_and_its_return_needs_no_help(tmp_path: Path) -> None:
     try:
-        folder = servers.run_folder() / f"own{os.getpid()}"
+        folder = servers.new_folder("own")
         servers._start_postgres(folder, servers.COMMON)
     except servers.MissingBinaryError as error:
         pytest.skip(str(error))
@@ -255,6 +256,32 @@ def test_the_raw_path_tells_a_lost_server_too(postgres_url: str) -> None:
         assert tx.rows(query) == [(0,)]
     store.close()
     killer.close()
+
+
+def test_a_server_that_ends_every_new_connection_is_told_as_a_lost_one(postgres_url: str) -> None:
+    store = make_box(postgres_url)
+    engine = store._backend.engine
+    with admin(postgres_url) as killer:
+
+        def end(pid: int) -> None:
+            killer.execute("select pg_terminate_backend(%s, 10000)", [pid])
+
+        def end_new(driver: psycopg.Connection[object], _record: object) -> None:
+            end(driver.info.backend_pid)
+
+        with store.read() as tx:
+            idle = tx.driver_connection.info.backend_pid
+        end(idle)
+        sa.event.listen(engine, "connect", end_new)
+        for block in (store.begin, store.read):
+            with pytest.raises(StoreUnavailableError), block() as tx:
+                tx.execute(sa.text("update box set held = 1"))
+        with pytest.raises(StoreUnavailableError):
+            store.ping()
+        sa.event.remove(engine, "connect", end_new)
+    with store.begin() as tx:
+        tx.execute(sa.text("update box set held = 4"))
+    store.close()
 
 
 def test_a_forked_child_opens_its_own_connections(database_url: str) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from otlp import Receiver
+from patience import until
 from rakiza import Platform, build
 from rakiza.telemetry import TelemetrySettings
 from rakiza.telemetry._backends import otlp as backend
@@ -52,13 +53,6 @@ def check(platform: Platform) -> Any:
     (found,) = [each for part in platform.parts for each in part.checks if each.name == "otlp"]
     assert not found.required
     return found.fn()
-
-
-def until(condition: Callable[[], object], what: str, seconds: float = 20) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, what
-        time.sleep(0.02)
 
 
 def lines(caplog: pytest.LogCaptureFixture, platform: Platform) -> list[str]:

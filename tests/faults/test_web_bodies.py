@@ -65,7 +65,7 @@ def port(request: pytest.FixtureRequest, python_process: Callable[..., Child], t
 
 def send(port: int, *pieces: bytes) -> tuple[int, dict[str, object]]:
     """Send the pieces on a connection of their own and read the whole answer."""
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
         for piece in pieces:
             connection.sendall(piece)
         answer = b""

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
-from browsing import FLAGS
+from browsing import FLAGS, opened, serious
 from servers import Child
 
 ROOT = Path(__file__).parents[2]
@@ -45,3 +45,16 @@ def address() -> Iterator[str]:
 def erp() -> Iterator[str]:
     """Serve the ERP."""
     yield from stand_in("mock.py", "src/noufal")
+
+
+@pytest.fixture
+def tab(address: str, browser: Browser) -> Iterator[Page]:
+    """Return an Arabic page of somebody who may do everything; it must end without a fault in the browser."""
+    faults: list[str] = []
+    context = opened(browser, faults)
+    page = context.new_page()
+    page.goto(f"{address}sign-in?next=/console/account#token=demo")
+    page.wait_for_url(f"{address}account")
+    yield page
+    context.close()
+    assert serious(faults) == []

@@ -123,3 +123,23 @@ def test_a_link_serves_once_and_a_session_ends_with_sign_out(site: Site, browser
     page.locator("[role=alert]").first.wait_for()
     assert "/sign-in" in page.url
     other.close()
+
+
+def test_a_change_that_is_refused_while_data_are_restored_is_told_plainly(erp: str, browser: Browser) -> None:
+    context = opened(browser, [])
+    page = context.new_page()
+    page.goto(f"{erp}sign-in#token=demo")
+    page.wait_for_url("**/projects*")
+    refused = {"status": 503, "code": "maintenance", "title": "Data are being restored"}
+    page.route(
+        "**/api/users/me",
+        lambda route: route.fulfill(status=503, json=refused, headers={"retry-after": "2"}) if route.request.method == "PATCH" else route.continue_(),
+    )
+    page.goto(f"{erp}account")
+    page.get_by_label("الاسم", exact=True).fill("سلمى")
+    page.get_by_role("button", name="حفظ").first.click()
+    page.get_by_text("تُستعاد البيانات الآن فلا يمكن الحفظ").wait_for()
+    banner = page.locator("main").get_by_text("التصفح متاح، والحفظ متوقف")
+    banner.wait_for()
+    banner.wait_for(state="detached")
+    context.close()

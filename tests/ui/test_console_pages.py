@@ -5,9 +5,9 @@ import random
 import re
 
 import pytest
-from playwright.sync_api import Browser, Route, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
-from browsing import DOWN, LOOKS, SHIFT, assert_fits, enter, opened, reader, said, serious, settle, until
+from browsing import DOWN, LOOKS, SHIFT, assert_fits, assert_worded, enter, opened, reader, said, serious, settle, until
 
 # The mock's traces: one with errors, a deep one, one of 640 spans, one of a single span.
 FAILED, DEEP, LONG, ALONE = (random.Random(at).randbytes(16).hex() for at in (3, 1, 2, 5))  # noqa: S311 - the mock's ids are made so
@@ -27,9 +27,10 @@ PAGES = ("", "health", "requests", "requests?tab=statements", "account", *TRAILS
 
 
 @pytest.mark.parametrize(("lang", "theme", "width"), LOOKS)
-def test_every_page_is_accessible_and_fits(address: str, browser: Browser, lang: str, theme: str, width: int) -> None:
+def test_every_page_is_accessible_and_fits_and_does_not_jump(address: str, browser: Browser, lang: str, theme: str, width: int) -> None:
     faults: list[str] = []
     context = opened(browser, faults, lang=lang, theme=theme, width=width)
+    context.add_init_script(SHIFT)
     page = context.new_page()
     enter(page, address)
     for path in PAGES:
@@ -37,9 +38,23 @@ def test_every_page_is_accessible_and_fits(address: str, browser: Browser, lang:
         page.goto(address + path)
         settle(page)
         page.locator("main h1").first.wait_for()
+        assert page.evaluate("window.shift") < 0.02, f"{path} {lang} {theme} {width}"
         assert_fits(page, f"{path} {lang} {theme} {width}", lang, width)
     context.close()
     assert serious(faults) == []
+
+
+def test_a_page_has_its_words_in_the_language_that_was_chosen_before_it_and_after_it(tab: Page, address: str) -> None:
+    tab.get_by_role("link", name="الأخطاء").click()
+    expect(tab.get_by_role("heading", name="الأخطاء", level=1)).to_be_visible()
+    tab.get_by_role("button", name="English").click()
+    expect(tab.get_by_role("heading", name="Errors", level=1)).to_be_visible()
+    for name in ("Health", "Jobs", "Audit trail"):
+        tab.get_by_role("link", name=name, exact=True).click()
+        expect(tab.get_by_role("heading", name=name, level=1)).to_be_visible()
+        settle(tab)
+        assert_worded(tab, name)
+        assert re.search("[\u0600-\u06ff]", tab.locator("main h2").first.inner_text()) is None
 
 
 def test_the_overview_says_what_is_wrong_and_shows_the_figures(address: str, browser: Browser) -> None:
@@ -135,19 +150,6 @@ def test_what_is_away_is_named_and_what_fails_gives_its_number(address: str, bro
     page.get_by_role("button", name="Try again").click()
     page.locator("main table").wait_for()
     context.close()
-
-
-def test_pages_do_not_jump_while_they_load(address: str, browser: Browser) -> None:
-    for width in (1440, 390):
-        context = opened(browser, [], width=width)
-        context.add_init_script(SHIFT)
-        page = context.new_page()
-        enter(page, address)
-        for path in ("", "health", "requests", "requests?tab=statements", *TRAILS):
-            page.goto(address + path)
-            settle(page)
-            assert page.evaluate("window.shift") < 0.02, f"{path} {width}"
-        context.close()
 
 
 def test_traces_are_found_by_the_address_and_by_the_keyboard(address: str, browser: Browser) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
 from browsing import assert_fits, opened, settle
 from servers import Child, free_port
@@ -18,9 +18,19 @@ from socketserver import ThreadingMixIn
 from wsgiref.simple_server import WSGIServer, make_server
 from flask import Flask
 from rakiza import integrate
+from rakiza.caching import cached
+from rakiza.resilience import CircuitBreaker
 app = Flask('host')
 app.add_url_rule('/console/', 'console', lambda: 'لوحة المضيف')
 integrate(app, {'hub': {'home': sys.argv[2], 'environment': 'development'}})
+greeting = cached(ttl=300, key_prefix='greeting')(lambda name: f'مرحبا {name}')
+print(greeting('سارة'), greeting('سارة'))
+bank = CircuitBreaker('bank-api', min_calls=2)
+for fails in (int, int):
+    try:
+        bank.call(fails, 'x')
+    except ValueError:
+        pass
 server = make_server('127.0.0.1', int(sys.argv[1]), app, type('Server', (ThreadingMixIn, WSGIServer), {'daemon_threads': True}))
 print('the host serves', flush=True)
 server.serve_forever()
@@ -160,5 +170,43 @@ def test_a_host_with_its_own_console_shows_ours_elsewhere(python_process: Callab
     page.locator("nav a[href='/_rakiza/console/health']").first.click()
     page.locator("main section.notice").wait_for()
     assert page.url.endswith("/_rakiza/console/health")
+    page.locator("nav a[href='/_rakiza/console/cache']").first.click()
+    row = page.get_by_role("region", name="حسب البادئة").locator("tbody tr", has_text="greeting").first
+    assert re.search(r"50\.0%\s+1\s+1\s", row.inner_text())
+    expect(page.get_by_role("region", name="أكثر ما لم يوجد")).to_contain_text("greeting:سارة")
+    page.locator("nav a[href='/_rakiza/console/resilience']").first.click()
+    page.get_by_role("heading", name="قاطع واحد يمنع النداءات").wait_for()
+    bank = page.locator("main tbody tr", has_text="bank-api").first
+    expect(bank).to_contain_text("مفتوح")
+    expect(bank.locator("xpath=following-sibling::tr[1]")).to_contain_text("أخفقت نداءات كثيرة")
     context.close()
     assert serious(faults) == []
+
+
+def test_a_backup_is_made_tried_and_brought_back(site: Site, browser: Browser) -> None:
+    faults: list[str] = []
+    context = opened(browser, faults)
+    page = context.new_page()
+    enter(page, site, site.token)
+    page.goto(f"{site.address}/console/backups")
+    page.get_by_role("heading", name="لا نسخ احتياطية بعد").wait_for()
+    page.get_by_role("button", name="انسخ الآن").click()
+    page.get_by_text("أُنشئت نسخة وتُحقّق منها.").wait_for()
+    page.get_by_role("button", name="تجربة استعادة").click()
+    page.get_by_text("نجحت تجربة الاستعادة.").wait_for()
+    page.get_by_role("heading", name=re.compile("عمر أحدث نسخة سليمة")).wait_for()
+    assert page.get_by_role("region", name="3-2-1").locator("li").count() == 7
+    row = page.locator("main tbody tr").first
+    name = row.locator("bdi").first.inner_text()
+    row.get_by_role("button", name=re.compile("^تثبيت")).click()
+    expect(row.locator(".tag")).to_have_text("مثبتة")
+    row.get_by_role("button", name=re.compile("^تحقق من")).click()
+    page.get_by_text(re.compile("سليمة\\.")).wait_for()
+    assert_fits(page, "backups", "ar", 1440)
+    row.get_by_role("button", name=re.compile("^استعادة")).click()
+    page.locator("dialog").get_by_role("textbox").fill(name)
+    page.locator("dialog .danger").click()
+    page.get_by_role("button", name="سجّل الدخول من جديد").click()  # everyone is signed out
+    page.wait_for_url("**/console/sign-in*")
+    context.close()
+    assert [fault for fault in serious(faults) if "401" not in fault] == []

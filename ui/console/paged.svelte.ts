@@ -1,7 +1,9 @@
 import { asApiError, isAbort, type ApiError } from '../lib/api';
+import { inPlace } from './places';
 import type { Cursored } from './types';
 
 const TYPING_MS = 250;
+const LIVE_PAGES = 4;
 
 /** Begin the list anew a moment after what is wanted changes; called while a page starts. */
 export function follow(list: { first: () => Promise<void> }, wanted: () => unknown): void {
@@ -36,8 +38,8 @@ export class Paged<T, P extends Cursored<T> = Cursored<T>> {
     return this.data === undefined && this.error === undefined;
   }
 
-  async first(): Promise<void> {
-    const page = await this.#read(null);
+  async first(quiet = false): Promise<void> {
+    const page = await this.#read(null, quiet);
     if (!page) return;
     this.items = page.items;
     this.data = page;
@@ -56,17 +58,33 @@ export class Paged<T, P extends Cursored<T> = Cursored<T>> {
   /** Read the first page again and keep the older ones. */
   async fresh(): Promise<void> {
     if (this.loading) return;
-    if (this.#pages < 2) return this.first();
-    const page = await this.#read(null);
+    if (this.#pages < 2) return this.first(true);
+    const page = await this.#read(null, true);
     if (!page) return;
     const known = new Set(page.items.map(this.key));
     this.items = [...page.items, ...this.items.filter((item) => !known.has(this.key(item)))];
   }
 
-  async #read(cursor: string | null): Promise<P | undefined> {
+  /** Read what is shown again, for rows that change and go; with `still` the rows keep their places. */
+  async again(still: boolean): Promise<void> {
+    if (this.loading) return;
+    if (this.#pages > LIVE_PAGES) return this.fresh();
+    const items: T[] = [];
+    let page: P | undefined;
+    for (let at = 0; at < Math.max(1, this.#pages) && (at === 0 || page?.next_cursor); at++) {
+      page = await this.#read(page?.next_cursor ?? null, true);
+      if (!page) return;
+      items.push(...page.items);
+    }
+    this.items = still ? inPlace(this.items, items, this.key) : items;
+    this.data = page;
+    this.#pages ||= 1;
+  }
+
+  async #read(cursor: string | null, quiet = false): Promise<P | undefined> {
     this.#abort?.abort();
     const abort = (this.#abort = new AbortController());
-    this.loading = true;
+    this.loading = !quiet;
     try {
       const page = await this.fetcher(cursor, abort.signal);
       this.error = undefined;

@@ -13,6 +13,12 @@ export const pages = {
   event: () => import('./pages/EventDetail.svelte'),
   projections: () => import('./pages/Projections.svelte'),
   audit: () => import('./pages/Audit.svelte'),
+  jobs: () => import('./pages/Jobs.svelte'),
+  job: () => import('./pages/JobDetail.svelte'),
+  schedules: () => import('./pages/Schedules.svelte'),
+  cache: () => import('./pages/Cache.svelte'),
+  resilience: () => import('./pages/Resilience.svelte'),
+  backups: () => import('./pages/Backups.svelte'),
   account: () => import('../lib/components/Account.svelte'),
   signIn: () => import('../lib/components/SignIn.svelte'),
   palette: () => import('../lib/components/Palette.svelte'),
@@ -20,15 +26,15 @@ export const pages = {
 
 export type PageName = Exclude<keyof typeof pages, 'palette'>;
 
-const NAMED: PageName[] = ['health', 'requests', 'traces', 'logs', 'errors', 'events', 'projections', 'audit', 'account'];
+const NAMED: PageName[] = ['health', 'requests', 'traces', 'logs', 'errors', 'jobs', 'schedules', 'cache', 'resilience', 'backups', 'events', 'projections', 'audit', 'account'];
 const LISTS: Record<string, PageName> = { '': 'overview', 'sign-in': 'signIn', ...Object.fromEntries(NAMED.map((name) => [name, name])) };
-const DETAILS: Record<string, PageName> = { traces: 'trace', errors: 'error', events: 'event' };
+const DETAILS: Record<string, PageName> = { traces: 'trace', errors: 'error', events: 'event', jobs: 'job' };
 
 /** The page that a path shows, with the id in it where it has one. */
 export function route(path: string): { page: PageName | null; id: string } {
   const [first = '', second = '', ...more] = path.slice(root.length).split('/');
   if (!path.startsWith(root) || more.length > 0) return { page: null, id: '' };
-  if (first === 'events' && second && !/^\d{1,15}$/.test(second)) return { page: null, id: '' }; // an event is named by its position
+  if (['events', 'jobs'].includes(first) && second && !/^\d{1,15}$/.test(second)) return { page: null, id: '' }; // an event is named by its position, a job by its number
   if (second) return { page: DETAILS[first] ?? null, id: decodeURIComponent(second) };
   return { page: LISTS[first] ?? null, id: '' };
 }

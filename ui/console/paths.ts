@@ -14,3 +14,4 @@ export const errorAt = (id: string | number): string => to(`errors/${encodeURICo
 export const logsOf = (query: { request_id?: string | null; trace_id?: string | null; logger?: string | null; level?: string | null }): string => to('logs', query);
 export const eventAt = (position: string | number): string => to(`events/${position}`);
 export const streamAt = (aggregate_type: string, aggregate_id: string): string => to('events', { tab: 'stream', aggregate_type, aggregate_id });
+export const jobAt = (id: string | number): string => to(`jobs/${id}`);

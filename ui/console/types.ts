@@ -475,7 +475,166 @@ export interface Proof {
   note: string;
 }
 
-// -- rooms that come later
+// -- jobs
+
+export type JobState = 'ready' | 'delayed' | 'waiting' | 'running' | 'retry' | 'failed' | 'done' | 'cancelled';
+
+export type JobCounts = Record<JobState, number>;
+
+/** How much of a queue may run; null is without a limit. */
+export interface QueueLimits {
+  /** For each worker. */
+  concurrency: number | null;
+  /** Over all workers. */
+  max_running: number | null;
+  rate: number | null;
+  rate_seconds: number | null;
+  per_key: number | null;
+  key_rate: number | null;
+  key_rate_seconds: number | null;
+}
+
+export interface QueueLine extends JobCounts, QueueLimits {
+  name: string;
+  paused: boolean;
+  oldest_seconds: number | null;
+}
+
+export interface JobWorker {
+  id: string;
+  host: string;
+  pid: number;
+  /** None named: all of them. */
+  queues: string[];
+  concurrency: number;
+  running: number;
+  started_at: string;
+  seen_at: string;
+  stopping: boolean;
+  alive: boolean;
+}
+
+export interface JobStats {
+  queues: QueueLine[];
+  workers: JobWorker[];
+  totals: JobCounts;
+  unknown_tasks: string[];
+}
+
+export interface JobLine {
+  id: number;
+  task: string;
+  queue: string;
+  state: JobState;
+  reason: 'key' | 'jobs' | 'handler' | null;
+  priority: number;
+  tags: string[];
+  attempt: number;
+  max_attempts: number;
+  run_at: string;
+  created_at: string;
+  started_at: string | null;
+  finished_at: string | null;
+  worker: string | null;
+  progress: number | null;
+  progress_text: string | null;
+  error: string | null;
+  /** The payload, shortened. */
+  args: string;
+}
+
+export interface JobAttempt {
+  at: string;
+  attempt: number;
+  type: string;
+  message: string;
+  traceback: string | null;
+}
+
+export interface JobDetail extends JobLine {
+  payload: unknown;
+  context: unknown;
+  result: unknown;
+  errors: JobAttempt[];
+  logs: { at: string; level: string; message: string }[];
+  timeout_seconds: number | null;
+  unique_key: string | null;
+  concurrency_key: string | null;
+  key_limit: number | null;
+  before: number[];
+  after: number[];
+  cancel_requested: boolean;
+  rescues: number;
+  traceparent: string | null;
+}
+
+export interface JobPage extends Cursored<JobLine> {
+  /** Of the state and queue; unknown where more is looked for. */
+  total: number | null;
+}
+
+export type JobFilter = Partial<Record<'state' | 'queue' | 'task' | 'tag' | 'q', string>>;
+export type JobAction = 'retry' | 'cancel' | 'discard' | 'run';
+export type JobSelection = { ids: number[] } | { filter: JobFilter };
+
+export interface NewJob {
+  task: string;
+  payload: unknown;
+  queue?: string;
+  priority?: number;
+  delay_seconds?: number;
+  tags?: string[];
+}
+
+export interface JobHistory {
+  step_seconds: number;
+  /** Seconds since 1970. */
+  at: number[];
+  done: number[];
+  failed: number[];
+  retried: number[];
+  cancelled: number[];
+  run_ms_avg: (number | null)[];
+  wait_ms_avg: (number | null)[];
+}
+
+export type ScheduleKind = 'cron' | 'interval' | 'once';
+
+/** When a schedule fires. */
+export interface Timing {
+  kind: ScheduleKind;
+  expression: string;
+  timezone: string;
+}
+
+export interface Foreseen {
+  next: string[];
+  text_en: string;
+  text_ar: string;
+}
+
+export interface ScheduleLine extends Timing, Foreseen {
+  name: string;
+  task: string;
+  payload: unknown;
+  queue: string | null;
+  missed: 'once' | 'skip' | 'all';
+  enabled: boolean;
+  next_at: string | null;
+  last_at: string | null;
+  last_job_id: number | null;
+  last_state: JobState | null;
+  edited: boolean;
+  declared: boolean;
+  error?: string | null;
+}
+
+export interface Schedules {
+  schedules: ScheduleLine[];
+  leader: string | null;
+}
+
+// -- the cache
 
 export interface CacheStats {
   cache_type: 'redis' | 'in_memory';
@@ -483,8 +642,85 @@ export interface CacheStats {
   hits: number;
   misses: number;
   total_requests: number;
+  /** In percent. */
   hit_rate: number;
+  state: 'redis' | 'in_memory' | 'fallback';
+  /** Why Redis is not used, where that is not its fault. */
+  why: string | null;
+  since: string | null;
+  l1: { keys: number; bytes: number; max_keys: number; max_bytes: number; evicted: number };
+  stale_served: number;
+  loads: number;
+  load_errors: number;
+  invalidations: number;
+  redis: { address: string; up: boolean; last_error: string | null; errors: number; latency_ms: number | null } | null;
 }
+
+export interface CachePrefix {
+  prefix: string;
+  hits: number;
+  misses: number;
+  hit_rate: number;
+  stale: number;
+  loads: number;
+  load_ms: number | null;
+  errors: number;
+  keys: number;
+  bytes: number;
+}
+
+export interface CacheHistory {
+  step_seconds: number;
+  /** Seconds since 1970. */
+  at: number[];
+  series: { prefix: string; hits: (number | null)[]; misses: (number | null)[] }[];
+}
+
+export interface CacheKey {
+  key: string;
+  prefix: string;
+  bytes: number;
+  /** Zero where it is stale already. */
+  ttl_seconds: number;
+  stale_seconds: number;
+  hits: number;
+  tags: string[];
+}
+
+export interface CacheKeyPage extends Cursored<CacheKey> {
+  total: number;
+}
+
+export type CacheTarget = { key: string } | { prefix: string } | { tag: string };
+
+// -- resilience
+
+export interface Breaker {
+  name: string;
+  state: string;
+  forced: 'open' | 'closed' | null;
+  forced_until: string | null;
+  reason: string;
+  since: string;
+  retry_after_seconds: number | null;
+  failure_rate: number | null;
+  slow_rate: number | null;
+  calls_in_window: number;
+  thresholds: { failure_rate: number; slow_seconds: number; slow_rate: number; min_calls: number; window: number; time_window_seconds: number; open_seconds: number; probes: number };
+  totals: Record<'succeeded' | 'failed' | 'slow' | 'rejected' | 'ignored' | 'late', number>;
+  /** The last 50 changes of its state. */
+  history: { at: string; from: string; to: string; why: string }[];
+}
+
+export interface Resilience {
+  breakers: Breaker[];
+  bulkheads: { name: string; limit: number; in_use: number; queue_limit: number; queued: number; rejected: number; total: number }[];
+  limits: { name: string; limit: number; in_flight: number; min: number; max: number; shed: number; latency_ms: number | null }[];
+  budgets: { name: string; share: number; calls: number; retries: number; refused: number }[];
+  deadlines: { missed: { name: string; count: number; last_at: string | null }[] };
+}
+
+// -- backups
 
 export interface BackupStats {
   total_backups: number;
@@ -492,4 +728,89 @@ export interface BackupStats {
   oldest_backup: string | null;
   newest_backup: string | null;
   backups: { filename: string; size_mb: number; timestamp: string }[];
+}
+
+export interface BackupCopy {
+  url: string;
+  state: 'ok' | 'waiting' | 'failed';
+  at: string | null;
+  error: string;
+}
+
+export interface BackupLine {
+  filename: string;
+  size_mb: number;
+  timestamp: string;
+  kind: string;
+  database_type: string;
+  pinned: boolean;
+  verified_at: string | null;
+  drilled_at: string | null;
+  rows: number;
+  /** Made before a restore. */
+  safety: boolean;
+  encrypted?: boolean;
+  /** How long it took; 0 where it is not known. */
+  seconds?: number;
+  /** Files that go with it. */
+  parts?: { name: string; size_mb: number; files: number }[];
+  copies?: BackupCopy[];
+}
+
+export interface BackupAway {
+  url: string;
+  filename: string;
+  size_mb: number;
+  timestamp: string;
+  here: boolean;
+}
+
+export interface BackupDrill {
+  at: string;
+  /** Empty when there was no backup to try. */
+  filename: string;
+  ok: boolean;
+  problem: string;
+  rows: number;
+  seconds: number;
+}
+
+/** How the last work ended. */
+export interface BackupLast {
+  what: string;
+  error: string;
+  filename: string | null;
+  at: string | null;
+  rows: number | null;
+  seconds: number | null;
+  seconds_away: number | null;
+  safety_backup: string;
+  before: string;
+}
+
+export interface BackupStatus {
+  running: { what: string; step: string; percent: number | null; done_bytes: number; total_bytes: number; seconds_left: number | null; filename: string | null } | null;
+  next: { name: string; next_run_time: string | null; trigger: string }[];
+  policy: Record<'last' | 'daily' | 'weekly' | 'monthly' | 'yearly', number>;
+  newest_good: string | null;
+  drilled_at: string | null;
+  free_bytes: number | null;
+  last_error: string | null;
+  last?: BackupLast | null;
+  maintenance?: { since: string; what: string } | null;
+  /** What an undo of the last restore brings back. */
+  undo?: { filename: string; at: string } | null;
+  drills?: BackupDrill[];
+  offsite?: { url: string; backups: number; newest: string | null; waiting: number; failed: number; error: string }[];
+  encryption?: { recipients: string[]; readable: boolean } | null;
+  checklist: { name: string; ok: boolean; said: string }[];
+  folder: string;
+}
+
+export interface BackupAnswer {
+  success?: boolean;
+  problem?: string | null;
+  /** What a look could not do, and why. */
+  note?: string | null;
+  copies?: BackupCopy[];
 }

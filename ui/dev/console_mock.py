@@ -13,8 +13,12 @@ from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
+import backup_mock
+import cache_mock
 import events_mock
+import jobs_mock
 import mock as erp  # noqa: UP026 - the stand-in beside this file
+import resilience_mock
 
 erp.STATIC = Path(__file__).parents[2] / "src/rakiza/console/static"
 erp.ME = {**erp.ME, "permissions": ["ops.admin", "ops.read", "ops.write"]}
@@ -38,6 +42,7 @@ MESSAGES = ["تم استيراد جدول الكميات للمشروع TOWER-07
             "توريد وتركيب وصب خرسانة مسلحة جاهزة عيار ٣٥٠ لزوم القواعد والميدات ورقاب الأعمدة حسب المخططات والمواصفات شاملا حديد التسليح والشدات والعزل والمعالجة واختبارات المختبر: الكمية 1,245.50 م٣ خارج حدود العقد TOWER-07"]
 rng = random.Random(5)
 LEVELS, STATES = {}, {}
+ROOMS = {"audit": events_mock, "backup": backup_mock, "cache": cache_mock, "events": events_mock, "jobs": jobs_mock, "resilience": resilience_mock}
 
 
 def iso(seconds):
@@ -174,7 +179,7 @@ def error_detail(at):
 
 def api(method, path, query, body, _raw):
     parts, now = [unquote(part) for part in path.removeprefix("/api/").split("/")], clock()
-    if parts[0] in ("events", "audit") and (answer := events_mock.api(method, parts, query, body)):
+    if (room := ROOMS.get(parts[0])) and (answer := room.api(method, parts, query, body)):
         return answer
     match (method, parts):
         case ("GET", ["users", "me"]) | ("PATCH", ["users", "me"]):

@@ -1,7 +1,7 @@
 """Serve the built UI and an in-memory stand-in for the ERP's API: three projects, the strict CSP, no dependency.
 
 Run `python ui/dev/mock.py [port]` after `npm run build --prefix ui`. Sign in as demo@noufal.test / demo, or open /sign-in#token=demo.
-An imported file whose name contains "bad" has errors and is refused.
+An imported file whose name contains "bad" has errors and is refused; one with "big" is imported in the background, with "fail" in vain.
 """
 
 import contextlib
@@ -123,6 +123,9 @@ PROJECTS = {p.data["code"]: p for p in [
     Project("VILLA-01", "فيلا سكنية", "Villa", "عبدالله السبيعي", (), "2026-12-01", None),
     Project("METRO-100K", "حزمة أعمال محطات النقل الحضري (مئة ألف بند)", None, "هيئة تطوير المنطقة", make_items(100_000, 3))]}
 SESSIONS = set()
+JOBS = {}
+STEPS = [("ready", None, None, None), ("running", 6, "يُفتح الملف", "Opening the file"), ("running", 38, "الصفوف المقروءة: 61,000 من 100,000", "Rows read: 61,000 of 100,000"),
+         ("retry", 38, None, None), ("running", 74, "البنود المكتوبة: 47,000 من 100,000", "Items written: 47,000 of 100,000")]
 
 
 def problem(status, code, en, ar, **more):
@@ -151,6 +154,20 @@ def report(name, project, dry):
         project.items, project.last = rows, {"file": name, "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "by": ME["name"]}
         project.__dict__.pop("cached", None)
     return 200, body
+
+
+def import_state(job):
+    """Return how far a job is; each question brings it on by one step."""
+    at, (name, project, dry) = job["at"], job["given"]
+    job["at"] += 1
+    state, percent, arabic, english = STEPS[at] if at < len(STEPS) else ("failed" if "fail" in name else "done", 100, None, None)
+    found = {"job_id": job["id"], "file": name, "dry_run": dry, "created_at": "2026-11-27T09:00:00Z", "state": state, "progress": percent, "progress_text_en": english, "progress_text_ar": arabic, "report": None, "problem": None}
+    if state == "failed":
+        found["problem"] = problem(500, "import_failed", "several attempts at the import failed; nothing was written", "تعذر الاستيراد بعد عدة محاولات ولم يُكتب شيء")[1]
+    elif state == "done":
+        answer = report(name, project, dry)[1]
+        found["report"] = answer.get("report", answer)
+    return found
 
 
 def api(method, path, query, body, raw):
@@ -188,7 +205,14 @@ def api(method, path, query, body, raw):
             return 200, project.view() and project.cached
         case ("POST", ["boq", "import"]):
             time.sleep(0.4)
-            return report(re.search(rb'filename="([^"]*)"', raw).group(1).decode(), project, query.get("dry_run") != "false")
+            given = re.search(rb'filename="([^"]*)"', raw).group(1).decode(), project, query.get("dry_run") != "false"
+            if "big" not in given[0]:
+                return report(*given)
+            number = 7001 + len(JOBS)
+            JOBS[number] = {"id": number, "given": given, "at": 0}
+            return 202, {"job_id": number}
+        case ("GET", ["imports", number]):
+            return (200, import_state(JOBS[int(number)])) if int(number) in JOBS else problem(404, "not_found", "Not found", "غير موجود")
         case ("GET", ["boq", "items", number, "history"]):
             return 200, history(project, project.items[int(number) - 1])
         case ("PATCH", ["boq", "items", number]):

@@ -1,5 +1,5 @@
 import { request, upload } from '../lib/api';
-import type { Editable, History, Item, Page, Project, ProjectInput, Report, Summary } from './types';
+import type { Editable, History, ImportState, Item, Page, Project, ProjectInput, Report, Summary } from './types';
 
 const project = (code: string): string => `/api/projects/${encodeURIComponent(code)}`;
 
@@ -33,8 +33,11 @@ export function updateItem(code: string, id: number, version: number, change: Pa
 
 export const history = (code: string, id: number, signal?: AbortSignal): Promise<History> => request('GET', `${project(code)}/boq/items/${id}/history`, undefined, signal);
 
-export function importBoq(code: string, file: File, dryRun: boolean, onProgress: (share: number) => void, signal: AbortSignal): Promise<Report> {
+/** A large file is imported by a job, whose number is the answer. */
+export function importBoq(code: string, file: File, dryRun: boolean, onProgress: (share: number) => void, signal: AbortSignal): Promise<Report | { job_id: number }> {
   return upload(`${project(code)}/boq/import?dry_run=${dryRun}`, file, onProgress, signal);
 }
+
+export const importState = (code: string, job: number, signal: AbortSignal): Promise<ImportState> => request('GET', `${project(code)}/imports/${job}`, undefined, signal);
 
 export const exportUrl = (code: string, lang: 'ar' | 'en'): string => `${project(code)}/boq/export.xlsx?lang=${lang}`;

@@ -91,6 +91,19 @@ export interface Report {
   changes: { added: number; changed: number; removed: number; unchanged: number };
 }
 
+/** How far an import in the background is; at the end `report`, or `problem` (as an error answers) when there is none. */
+export interface ImportState {
+  job_id: number;
+  file: string;
+  dry_run: boolean;
+  state: 'ready' | 'running' | 'retry' | 'done' | 'failed' | 'cancelled';
+  progress: number | null;
+  progress_text_en: string | null;
+  progress_text_ar: string | null;
+  report: Report | null;
+  problem: ({ status: number } & Record<string, unknown>) | null;
+}
+
 export type Editable = 'quantity' | 'unit_price' | 'progress';
 
 export interface HistoryChange {

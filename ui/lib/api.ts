@@ -44,10 +44,15 @@ export class ApiError extends Error {
 
 export const isAbort = (error: unknown): boolean => error instanceof DOMException && error.name === 'AbortError';
 
-const hooks: { unauthorized: () => void } = { unauthorized: () => undefined };
+const hooks = { unauthorized: () => {}, maintenance: (_seconds: number | null) => {} };
 
 export function onUnauthorized(hook: () => void): void {
   hooks.unauthorized = hook;
+}
+
+/** What to do when a change is refused because a restore is at work; told after how many seconds to try again. */
+export function onMaintenance(hook: (seconds: number | null) => void): void {
+  hooks.maintenance = hook;
 }
 
 function fail(status: number, text: string, requestId: string | null, retryAfter: string | null): ApiError {
@@ -59,6 +64,7 @@ function fail(status: number, text: string, requestId: string | null, retryAfter
   }
   const error = new ApiError(status, body, requestId, retryAfter ? Number(retryAfter) : null);
   if (error.code === 'unauthorized') hooks.unauthorized();
+  if (error.code === 'maintenance') hooks.maintenance(error.retryAfter);
   return error;
 }
 

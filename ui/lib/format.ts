@@ -106,6 +106,20 @@ export function instant(value: Date | string): string {
   return cached(`i${tag}${today}`, () => new Intl.DateTimeFormat(tag, { ...day, hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' })).format(when);
 }
 
+/** An instant on the clock of a time zone: Fri 27 Nov, 02:00; the year too unless it is this one. */
+export function inZone(value: string, zone: string): string {
+  const tag = locale('gregory');
+  const year: Intl.DateTimeFormatOptions = parsed(value).getFullYear() === new Date().getFullYear() ? {} : { year: 'numeric' };
+  const make = (timeZone?: string): Intl.DateTimeFormat => new Intl.DateTimeFormat(tag, { weekday: 'short', day: 'numeric', month: 'short', ...year, hour: '2-digit', minute: '2-digit', hourCycle: 'h23', ...(timeZone && { timeZone }) });
+  return cached(`z${tag}${zone}${year.year ?? ''}`, () => {
+    try {
+      return make(zone);
+    } catch {
+      return make(); // a zone that this browser does not know
+    }
+  }).format(parsed(value));
+}
+
 /** A tick of a time axis whose ticks are `step` seconds apart; midnight shows its day. */
 export function tick(seconds: number, step: number): string {
   const when = new Date(seconds * 1000);

@@ -6,15 +6,28 @@ type Plural = Partial<Record<Intl.LDMLPluralRule, string>> & { other: string };
 type Table = Record<string, string | Plural>;
 export type Key = keyof typeof en;
 
-const loaders: Record<Lang, () => Promise<{ default: Table }>> = {
-  ar: () => import('../messages/ar.json'),
-  en: () => import('../messages/en.json'),
-};
+type Words = Record<Lang, () => Promise<{ default: Table }>>;
+
+/** The words of the first script, and those that came with the parts loaded since, by the part. */
+const sources = new Map<string, Words>([['', { ar: () => import('../messages/ar.json'), en: () => import('../messages/en.json') }]]);
+const tables: Record<Lang, Table> = { ar: {}, en: {} };
 const rules: Record<Lang, Intl.PluralRules> = { ar: new Intl.PluralRules('ar'), en: new Intl.PluralRules('en') };
-let table = $state.raw<Table>({});
+let wanted = prefs.lang;
+let table = $state.raw<Table>(tables[wanted]);
+
+const bring = async (words: Words, lang: Lang): Promise<unknown> => Object.assign(tables[lang], (await words[lang]()).default);
 
 export async function loadMessages(lang: Lang): Promise<void> {
-  table = (await loaders[lang]()).default;
+  wanted = lang;
+  await Promise.all([...sources.values()].map((words) => bring(words, lang)));
+  table = tables[lang];
+}
+
+/** A part of the interface that is loaded late, once its words are there too; the build writes the calls (scripts/words.mjs). */
+export async function worded<T>(part: Promise<T>, name: string, words: Words): Promise<T> {
+  sources.set(name, words);
+  await bring(words, wanted);
+  return part;
 }
 
 /** Show the pages in this language from now on, and remember it. */

@@ -19,6 +19,9 @@ export class Session {
   me = $state.raw<Person | null>(null);
   ready = $state(false);
   failure = $state.raw<ApiError | null>(null);
+  /** Set by a page that watches what ends every sign-in: it stays, and says itself when that has come. */
+  watched = false;
+  ended = $state(false);
   byLink = $state(sessionStorage.getItem(LINK) === '1');
 
   constructor(
@@ -89,6 +92,13 @@ export class Session {
 
   lost(): void {
     if (!this.me) return;
+    if (this.watched) this.ended = true;
+    else this.leave();
+  }
+
+  /** Go to sign in, and come back afterwards. */
+  leave(): void {
+    this.watched = this.ended = false;
     const back = router.url.pathname + router.url.search;
     this.#forget();
     router.replace(this.signInThen(back));

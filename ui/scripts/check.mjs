@@ -1,7 +1,7 @@
 // What the compilers do not see: both languages hold the same messages, and the sources keep to the strict CSP and to logical CSS.
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { entries } from './entries.mjs';
+import { isUsed, uses } from './words.mjs';
 
 const faults = [];
 const root = new URL('..', import.meta.url).pathname;
@@ -22,6 +22,8 @@ for (const key of new Set([...Object.keys(ar), ...Object.keys(en)])) {
   } else if (names(ar[key]) !== names(en[key])) faults.push(`${key} has other placeholders in ar than in en`);
 }
 
+for (const [lang, table] of Object.entries({ ar, en })) if (read(`messages/${lang}.json`).match(/^ {2}"/gm).length !== Object.keys(table).length) faults.push(`${lang}.json says a message twice`);
+
 const sources = ['console', 'erp', 'lib'].flatMap((folder) =>
   readdirSync(join(root, folder), { recursive: true }).filter((file) => /\.(svelte|ts|css|html|js)$/.test(file)).map((file) => join(folder, file)),
 );
@@ -32,25 +34,14 @@ const rules = [
   [/(?:margin|padding|border)-(?:left|right)\b|[\s;{](?:left|right)\s*:|text-align:\s*(?:left|right)/, 'use the logical property'],
 ];
 const used = new Set();
-function use(key, file) {
-  used.add(key);
-  for (const [entry, { without }] of Object.entries(entries)) {
-    const carried = file.startsWith(`${entry}/`) || file.startsWith('lib/');
-    if (carried && key in en && without.test(key)) faults.push(`${file}: the entry ${entry} does not carry the message ${key}`);
-  }
-}
 for (const file of sources) {
   const text = read(file);
   text.split('\n').forEach((line, at) => {
     for (const [pattern, why] of rules) if (pattern.test(line)) faults.push(`${file}:${at + 1}: ${why}`);
   });
-  for (const match of text.matchAll(/['"`]([a-z]+(?:_[a-z]+)*\.[a-z0-9_.]+)['"`]/g)) use(match[1], file);
-  for (const match of text.matchAll(/`([a-z_]+\.(?:[a-z0-9_]+\.)*)\$\{/g)) use(match[1], file);
+  for (const key of uses(text)) used.add(key);
 }
-for (const key of Object.keys(en)) {
-  const stems = key.split('.').map((_, at, parts) => parts.slice(0, at).join('.') + '.');
-  if (!used.has(key) && !stems.some((stem) => used.has(stem))) faults.push(`message ${key} is used nowhere`);
-}
+for (const key of Object.keys(en)) if (!isUsed(key, used)) faults.push(`message ${key} is used nowhere`);
 
 for (const fault of faults) console.error(fault);
 console.log(`${Object.keys(en).length} messages in 2 languages, ${sources.length} sources: ${faults.length} faults`);

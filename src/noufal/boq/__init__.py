@@ -15,21 +15,27 @@
     platform.shutdown()
 """
 
+from ._background import Accepted, BackgroundImports, ImportOutcome, ImportState
 from ._history import HistoryEntry, ItemHistory, Timeline
 from ._importer import Importer, Report
 from ._model import Bill, BillItem, BillSection
 from ._numbers import PRICE_SCALE, QUANTITY_SCALE, canonical_unit, scaled
+from ._spool import Spool
 from .service import Bills, Item, ItemChange, ItemPage, ItemQuery, Summary
 from .tables import bill_sums
 
 __all__ = [
     "PRICE_SCALE",
     "QUANTITY_SCALE",
+    "Accepted",
+    "BackgroundImports",
     "Bill",
     "BillItem",
     "BillSection",
     "Bills",
     "HistoryEntry",
+    "ImportOutcome",
+    "ImportState",
     "Importer",
     "Item",
     "ItemChange",
@@ -37,6 +43,7 @@ __all__ = [
     "ItemPage",
     "ItemQuery",
     "Report",
+    "Spool",
     "Summary",
     "Timeline",
     "bill_sums",

@@ -38,6 +38,7 @@ from ._numbers import (
     scaled,
     vat_amount,
 )
+from ._progress import Tell, quiet, stepped
 from ._totals import Sums, Totals
 from ._workbook import Cell, Grid, Limits, Workbook, open_workbook
 
@@ -58,15 +59,16 @@ _RATE_ONLY_WORDS: Final = frozenset({"ro", "r o", "rate only", "rateonly", "سع
 _DECIMALS: Final[dict[str, int]] = {"quantity": 6, "unit_price": 4}
 
 
-def read_bill(source: Source, file_name: str, *, vat_rate_bp: int = 1500, limits: Limits | None = None) -> Bill:
+def read_bill(source: Source, file_name: str, *, vat_rate_bp: int = 1500, limits: Limits | None = None, tell: Tell = quiet) -> Bill:
     """Read a bill from a path, bytes or an open file; raises `UnreadableWorkbook` when there is no bill to read."""
     limits = limits or Limits()
+    tell("open", 0, 1)
     data = _read_bytes(source, limits)
     book = open_workbook(data, limits)
     grid, header, others = choose_sheet(book)
     builder = _Builder(book, grid, header, vat_rate_bp)
     builder.warn_about_file(others)
-    builder.read()
+    builder.read(tell)
     return builder.bill(file_name, hashlib.sha256(data).hexdigest())
 
 
@@ -104,14 +106,14 @@ class _Builder:
 
     # -- the rows in order
 
-    def read(self) -> None:
+    def read(self, tell: Tell) -> None:
         """Read every row under the header."""
         for row in self.grid.rows:
             row.append("")
         kinds = self._classify()
         self._read_title_rows()
         last_item = max((index for index, kind in kinds if kind in {"item", "priced"}), default=-1)
-        for index, kind in kinds:
+        for index, kind in stepped(kinds, "read", len(kinds), tell):
             self._read_row(index, kind, after_items=index > last_item)
         self._drop_pending()
         self._check_codes()

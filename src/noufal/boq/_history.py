@@ -80,8 +80,8 @@ class Timeline:
     def of(self, caller: Principal, code: str, item_id: int, limit: int = DEFAULT_PAGE, before: int | None = None) -> ItemHistory:
         """Return a page of a line's history, entries with versions below `before` if given; raise NotFoundError, ForbiddenError."""
         limit = max(1, min(limit, MAX_PAGE))
+        access = self._bills.projects.read_access(caller, code, "boq.read")
         with self._bills.store.read() as tx:
-            access = self._bills.projects.access(tx, caller, code, "boq.read")
             row = tx.row(self._line, tenant=access.tenant, project=access.project_id, item=item_id) if item_id <= BIGGEST_KEY else None
             if row is None:
                 raise no_such_item(item_id)

@@ -1,7 +1,7 @@
 """Write a bill that was read: all or nothing, matched by code with what the project already has."""
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from itertools import chain
 from pathlib import Path
@@ -20,12 +20,16 @@ from rakiza.store import Transaction
 from ._bill import read_bill
 from ._findings import Finding, UnreadableWorkbook, message
 from ._model import Bill, ColumnUse
+from ._progress import Tell, quiet
 from ._revision import Changes, Ledger, facts
 from .service import Bills, recount
 from .tables import bill_import, section
 
 PARALLEL_IMPORTS = 2
 LONGEST_FILE_NAME = 200
+
+
+Keep = Callable[[Transaction, "Report"], object]
 
 
 class SectionLine(msgspec.Struct):
@@ -67,36 +71,49 @@ class Importer:
     """Read workbooks, report, and write them."""
 
     def __init__(self, bills: Bills) -> None:
-        self._bills = bills
+        self.bills = bills
         self._ledger = Ledger(bills.store)
         self._slots = threading.BoundedSemaphore(PARALLEL_IMPORTS)  # each may hold a 50 MB workbook in memory
 
     def run(
-        self, caller: Principal, code: str, source: Path | bytes | BinaryIO, file_name: str, *, dry_run: bool, create: NewProject | None = None
+        self,
+        caller: Principal,
+        code: str,
+        source: Path | bytes | BinaryIO,
+        file_name: str,
+        *,
+        dry_run: bool,
+        create: NewProject | None = None,
+        tell: Tell = quiet,
+        keep: Keep = lambda _tx, _report: None,
     ) -> Report:
         """Read a workbook and, unless `dry_run`, write it in one transaction; `create` is the project to make with it when there is none.
 
-        Raises ValidationError for a file that is no bill, and with the report for a bill with errors: nothing is written then.
+        `tell` hears how far it is; `keep` gets the report in the transaction that writes. Raises ValidationError for a file that is no bill,
+        and with the report for a bill with errors: nothing is written then.
         """
         access = self._access(caller, code, or_none=create is not None)
         with self._slots:
-            bill = self._read(source, clean_file_name(file_name), access.vat_rate_bp if access else DEFAULT_VAT_BP)
+            bill = self._read(source, clean_file_name(file_name), access.vat_rate_bp if access else DEFAULT_VAT_BP, tell)
+            tell("compare", 0, 1)
             if dry_run:
                 return self._preview(access, bill)
             if bill.errors:
                 raise _rejected(bill)
-            with self._bills.store.begin() as tx:
+            with self.bills.store.begin() as tx:
                 if access is None and create is not None:
-                    self._bills.projects.create(caller, create)
-                access = self._bills.projects.access(tx, caller, code, "boq.import")
+                    self.bills.projects.create(caller, create)
+                access = self.bills.projects.access(tx, caller, code, "boq.import")
                 refuse_lost_prices(tx, access, bill)
                 if bill.errors:
                     raise _rejected(bill)
-                return self.write(caller, access, bill)
+                report = self.write(caller, access, bill, tell=tell)
+                keep(tx, report)
+                return report
 
-    def write(self, caller: Principal, access: Access, bill: Bill, progress: Mapping[str, int] | None = None) -> Report:
+    def write(self, caller: Principal, access: Access, bill: Bill, progress: Mapping[str, int] | None = None, *, tell: Tell = quiet) -> Report:
         """Write a bill in one transaction; `progress` gives new items (by code) their share of the whole in millionths."""
-        bills, now = self._bills, self._bills.clock.now()
+        bills, now = self.bills, self.bills.clock.now()
         with bills.store.begin() as tx:
             bills.projects.lock(tx, access)
             revision = self._ledger.compare(tx, access, bill)
@@ -104,8 +121,9 @@ class Importer:
             if revision.empty() and self._same_file(tx, access, bill):
                 return msgspec.structs.replace(_report(bill, changes), unchanged=True)
             import_id = _write_import(tx, caller, access, bill, now)
-            self._ledger.write(tx, access, bill, revision, now=now, import_id=import_id, progress=progress or {})
+            self._ledger.write(tx, access, bill, revision, now=now, import_id=import_id, progress=progress or {}, tell=tell)
             recount(tx, project_id=access.project_id)
+            bills.projects.changed(tx, access.tenant, access.code)
             bills.history.record(tx, caller, access.code, chain([_imported(bill, changes)], facts(bill, revision)))
             details = {"file": bill.file_name, "sha256": bill.sha256, "items": len(bill.items), **msgspec.structs.asdict(changes)}
             bills.audit.record("sensitive_update", "IMPORT", f"project:{access.code}/boq", details, caller.id, tx=tx)
@@ -113,32 +131,31 @@ class Importer:
 
     def _access(self, caller: Principal, code: str, *, or_none: bool) -> Access | None:
         try:
-            with self._bills.store.read() as tx:
-                return self._bills.projects.access(tx, caller, code, "boq.import")
+            with self.bills.store.read() as tx:
+                return self.bills.projects.access(tx, caller, code, "boq.import")
         except NotFoundError:
             if or_none:
                 return None
             raise
 
     @staticmethod
-    def _read(source: Path | bytes | BinaryIO, file_name: str, vat_rate_bp: int) -> Bill:
+    def _read(source: Path | bytes | BinaryIO, file_name: str, vat_rate_bp: int, tell: Tell) -> Bill:
         try:
-            return read_bill(source, file_name, vat_rate_bp=vat_rate_bp)
+            return read_bill(source, file_name, vat_rate_bp=vat_rate_bp, tell=tell)
         except UnreadableWorkbook as error:
-            finding = Finding("", None, None, error.code, error.message_en, error.message_ar)
-            raise ValidationError(error.message_en, code=error.code, hint=error.hint_en, message_ar=error.message_ar, errors=[finding]) from None
+            raise refused_file(error) from None
 
     def _preview(self, access: Access | None, bill: Bill) -> Report:
         if access is None:
             return _report(bill, Changes(added=len(bill.items)), dry_run=True)
-        with self._bills.store.read() as tx:
+        with self.bills.store.read() as tx:
             refuse_lost_prices(tx, access, bill)
             revision = self._ledger.compare(tx, access, bill)
             same = revision.empty() and self._same_file(tx, access, bill)
         return msgspec.structs.replace(_report(bill, revision.counts(), dry_run=True), unchanged=same)
 
     def _same_file(self, tx: Transaction, access: Access, bill: Bill) -> bool:
-        last = self._bills.last_import(tx, access)
+        last = self.bills.last_import(tx, access)
         return last is not None and last[3] == bill.sha256
 
 
@@ -153,6 +170,12 @@ def _imported(bill: Bill, changes: Changes) -> Fact:
     totals = {"net_total": money_text(bill.net), "vat_total": money_text(bill.vat), "gross_total": money_text(bill.gross)}
     counts = {"items": len(bill.items), "sections": len(bill.sections), **msgspec.structs.asdict(changes)}
     return Fact("boq.imported", {"file": bill.file_name, "sha256": bill.sha256, **counts, **totals, "vat_rate": basis_points_text(bill.vat_rate)})
+
+
+def refused_file(error: UnreadableWorkbook) -> ValidationError:
+    """Return the refusal of a file that is no bill."""
+    finding = Finding("", None, None, error.code, error.message_en, error.message_ar)
+    return ValidationError(error.message_en, code=error.code, hint=error.hint_en, message_ar=error.message_ar, errors=[finding])
 
 
 def refuse_lost_prices(tx: Transaction, access: Access, bill: Bill) -> None:

@@ -15,6 +15,7 @@ from rakiza.store import Compiled, Store, Transaction
 
 from ._model import Bill, BillItem
 from ._numbers import normalise_text
+from ._progress import Tell, quiet, stepped
 from .tables import item, section
 
 T = TypeVar("T")
@@ -123,18 +124,28 @@ class Ledger:
         return revision
 
     def write(
-        self, tx: Transaction, access: Access, bill: Bill, revision: Revision, *, now: datetime, import_id: int, progress: Mapping[str, int]
+        self,
+        tx: Transaction,
+        access: Access,
+        bill: Bill,
+        revision: Revision,
+        *,
+        now: datetime,
+        import_id: int,
+        progress: Mapping[str, int],
+        tell: Tell = quiet,
     ) -> None:
         """Write the difference; a line that stays keeps its progress, a new one starts with what `progress` (by code, millionths) says."""
+        changed, total = len(revision.changed), len(revision.changed) + len(revision.added)
         sections = _write_sections(tx, access, bill, revision.sections)
         for part in _chunks([old.id for old in revision.removed]):
             tx.execute(delete(item).where(item.c.id.in_(part)))
         self._run(tx, self._move, ({"position": number, "row": row} for number, row in revision.moved))
-        self._run(tx, self._change, (_changed_row(number, line, old, sections, now) for number, line, old in revision.changed))
-        shares = (progress.get(line.code, 0) for _, line in revision.added)
+        differing = stepped(revision.changed, "write", total, tell)
+        self._run(tx, self._change, (_changed_row(number, line, old, sections, now) for number, line, old in differing))
         new = (
-            (*_new_row(access, number, line, sections[line.section], share=share), now, import_id)
-            for (number, line), share in zip(revision.added, shares, strict=True)
+            (*_new_row(access, number, line, sections[line.section], share=progress.get(line.code, 0)), now, import_id)
+            for number, line in stepped(revision.added, "write", total, tell, changed)
         )
         self._insert_all(tx, new)
         for part in _chunks(revision.unused_sections):

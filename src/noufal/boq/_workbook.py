@@ -10,7 +10,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from datetime import date, datetime, time, timedelta
-from typing import IO, Final, Literal, TypeAlias
+from typing import IO, BinaryIO, Final, Literal, TypeAlias
 
 import msgspec
 import python_calamine
@@ -23,6 +23,7 @@ Span: TypeAlias = tuple[int, int]
 
 _ZIP: Final = b"PK\x03\x04"
 _COMPOUND_FILE: Final = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+_NOTHING: Final = b"\0 \r\n\t\xef\xbb\xbf"
 _CHUNK_BYTES: Final = 1 << 18
 _RATIO_FLOOR_BYTES: Final = 10_000_000
 _MEMBERS: Final = 10_000
@@ -118,11 +119,33 @@ class Workbook:
         raise unreadable("damaged", reason=name)
 
 
+def glance(file: BinaryIO, size: int, limits: Limits) -> None:
+    """Raise `UnreadableWorkbook` for a file that can be refused without reading it: too large, empty, or a package that is no workbook."""
+    if size > limits.file_bytes:
+        raise unreadable("too_large", limit=limits.file_bytes // 1_000_000)
+    file.seek(0)
+    head = file.read(_CHUNK_BYTES)
+    if len(head) == size and not head.strip(_NOTHING):
+        raise unreadable("empty")
+    if head.startswith(_ZIP):
+        try:
+            with zipfile.ZipFile(file) as package:
+                members = {_member_name(info): info.file_size for info in package.infolist()}
+        except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+            raise unreadable("damaged", reason=error) from error
+        if "xl/workbook.xml" not in members:
+            raise unreadable("not_a_workbook")
+        if len(members) > _MEMBERS or sum(members.values()) > limits.unpacked_bytes:
+            raise unreadable("zip_bomb")
+    elif not head.startswith(_COMPOUND_FILE) and _is_no_text(head):
+        raise unreadable("not_a_workbook")
+
+
 def open_workbook(data: bytes, limits: Limits) -> Workbook:
     """Open a file by its content, never by its name; raises `UnreadableWorkbook`."""
     if len(data) > limits.file_bytes:
         raise unreadable("too_large", limit=limits.file_bytes // 1_000_000)
-    if not data.strip(b"\0 \r\n\t\xef\xbb\xbf"):
+    if not data.strip(_NOTHING):
         raise unreadable("empty")
     if data.startswith(_ZIP):
         return _Package(data, limits).workbook()
@@ -144,7 +167,7 @@ class _Package:
             self.zip = zipfile.ZipFile(io.BytesIO(data))
         except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
             raise unreadable("damaged", reason=error) from error
-        self.members = {info.filename.replace("\\", "/").lstrip("/").lower(): info for info in self.zip.infolist()}
+        self.members = {_member_name(info): info for info in self.zip.infolist()}
 
     def workbook(self) -> Workbook:
         if "xl/workbook.xml" not in self.members:
@@ -238,6 +261,10 @@ class _Package:
         styles = root.find("{*}cellXfs")
         kinds = [_integer(node.get("numFmtId")) for node in styles] if styles is not None else []
         return {str(index): formats[kind] for index, kind in enumerate(kinds) if kind in formats}
+
+
+def _member_name(info: zipfile.ZipInfo) -> str:
+    return info.filename.replace("\\", "/").lstrip("/").lower()
 
 
 def _read(stream: IO[bytes]) -> bytes:
@@ -424,10 +451,16 @@ def _open_csv(data: bytes, limits: Limits) -> Workbook:
     return book
 
 
+def _is_no_text(data: bytes) -> bool:
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return False
+    return b"\0" in data or data.lstrip()[:5].lower() in {b"<html", b"<!doc", b"%pdf-"}
+
+
 def _decode(data: bytes) -> str:
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         encodings = ["utf-16"]
-    elif b"\0" in data or data.lstrip()[:5].lower() in {b"<html", b"<!doc", b"%pdf-"}:
+    elif _is_no_text(data):
         raise unreadable("not_a_workbook")
     else:
         encodings = ["utf-8-sig", "cp1256"]

@@ -16,8 +16,8 @@ XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 
 def export_bill(bills: Bills, caller: Principal, code: str, language: Language) -> BinaryIO:
     """Return the bill of a project as an open .xlsx file at its start; without prices for a role that does not see them."""
+    access = bills.projects.read_access(caller, code, "boq.export")
     with bills.store.read() as tx:
-        access = bills.projects.access(tx, caller, code, "boq.export")
         sections = tx.execute(
             select(section.c.id, section.c.code, section.c.title).where(section.c.project_id == access.project_id).order_by(section.c.position)
         ).all()

@@ -7,6 +7,7 @@ import msgspec
 from sqlalchemy import Select, and_, bindparam, func, select, update
 from sqlalchemy.sql import ColumnElement
 
+from noufal._cache import project_tag
 from noufal._history import Fact, difference
 from noufal.money import (
     MAX_AMOUNT,
@@ -35,6 +36,7 @@ from ._numbers import normalise_text
 from .tables import bill_import, item, section
 
 MAX_PAGE = 500
+SUMMARY_SECONDS = 1800.0
 BIGGEST_KEY = 2**63 - 1
 SORTS = {
     "position": item.c.position,
@@ -116,7 +118,7 @@ class ItemChange(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     needs: ClassVar[dict[str, str]] = {"quantity": "boq.edit", "unit_price": "boq.edit", "progress": "progress.enter"}
 
 
-class SectionSum(msgspec.Struct):
+class SectionSum(msgspec.Struct, frozen=True):
     """Sum one section."""
 
     id: int
@@ -128,7 +130,7 @@ class SectionSum(msgspec.Struct):
     earned_total: str | None
 
 
-class LastImport(msgspec.Struct):
+class LastImport(msgspec.Struct, frozen=True):
     """Name the file the bill came from."""
 
     file: str
@@ -136,7 +138,7 @@ class LastImport(msgspec.Struct):
     by: str
 
 
-class Summary(msgspec.Struct):
+class Summary(msgspec.Struct, frozen=True):
     """Sum a bill: total, tax, what is earned, and each section."""
 
     total_cost: str | None
@@ -177,8 +179,8 @@ class Bills:
         limit = max(1, min(asked.limit, MAX_PAGE))
         offset = _offset(asked)
         text = normalise_text((asked.q or "").replace("\0", ""))
+        access = self.projects.read_access(caller, code, "boq.read")
         with self.store.read() as tx:
-            access = self.projects.access(tx, caller, code, "boq.read")
             query, plain = self._page(asked.sort, asked.section is not None, bool(text), access.may("boq.prices"))
             given: dict[str, object] = {"tenant": access.tenant, "project": access.project_id, "limit": limit, "offset": offset}
             if asked.section is not None:
@@ -192,28 +194,36 @@ class Bills:
         return ItemPage(shown, str(offset + limit) if more else None, total)
 
     def summary(self, caller: Principal, code: str) -> Summary:
-        """Return the sums of a bill."""
+        """Return the sums of a bill, from the cache when they are there; raise NotFoundError or ForbiddenError."""
+        access = self.projects.read_access(caller, code, "boq.read")
+        tags = (project_tag(access.tenant, code),)
+        whole = self.projects.cache.get_or_load(_summary_key(access), Summary, lambda: self._summed(access), ttl=SUMMARY_SECONDS, tags=tags)
+        return _shown_to(access, whole)
+
+    def summary_at_hand(self, caller: Principal, code: str) -> Summary | None:
+        """Return the sums this process knows, none when it must look or would refuse; never blocks."""
+        access = self.projects.access_at_hand(caller, code, "boq.read")
+        whole = self.projects.cache.peek(_summary_key(access), Summary) if access is not None else None
+        return _shown_to(access, whole) if access is not None and whole is not None else None
+
+    def _summed(self, access: Access) -> Summary:
+        """Return the sums with all prices, whoever asks; of the access only what never changes is taken, for it may be older."""
         with self.store.read() as tx:
-            access = self.projects.access(tx, caller, code, "boq.read")
+            vat_rate_bp, currency = self.projects.terms(tx, access)
             rows = cast("list[tuple[int, int, str, int, int, int]]", tx.rows(self._sections, tenant=access.tenant, project=access.project_id))
             last = self.last_import(tx, access)
-        prices = access.may("boq.prices")
-
-        def money(halalas: int) -> str | None:
-            return money_text(halalas) if prices else None
-
         amount, earned = sum(row[4] for row in rows), sum(row[5] for row in rows)
-        vat = vat_amount(amount, access.vat_rate_bp)
+        vat = vat_amount(amount, vat_rate_bp)
         return Summary(
-            total_cost=money(amount),
+            total_cost=money_text(amount),
             items_count=sum(row[3] for row in rows),
             progress=ratio_text(earned, amount),
-            vat_rate=basis_points_text(access.vat_rate_bp),
-            vat_total=money(vat),
-            gross_total=money(amount + vat),
-            earned_total=money(earned),
-            currency=access.currency,
-            sections=[SectionSum(row[0], row[1], row[2], row[3], money(row[4]), ratio_text(row[5], row[4]), money(row[5])) for row in rows],
+            vat_rate=basis_points_text(vat_rate_bp),
+            vat_total=money_text(vat),
+            gross_total=money_text(amount + vat),
+            earned_total=money_text(earned),
+            currency=currency,
+            sections=[SectionSum(*row[:4], money_text(row[4]), ratio_text(row[5], row[4]), money_text(row[5])) for row in rows],
             last_import=LastImport(last[0], last[1], last[2]) if last else None,
         )
 
@@ -234,6 +244,7 @@ class Bills:
             tx.execute(update(item).where(item.c.id == item_id).values(version=item.c.version + 1, updated_at=now, **values))
             fresh = self._line(tx, access, item_id)
             recount(tx, fresh[4])
+            self.projects.changed(tx, access.tenant, access.code)
             shown = show_item(fresh, prices=access.may("boq.prices"))
             was = _told(before)
             if changes := difference(was, _told(fresh)):
@@ -312,6 +323,19 @@ def like_pattern(text: str) -> str:
     """Return the LIKE pattern of a text, its own wildcards taken literally (escape `\\`)."""
     escaped = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
     return f"%{escaped}%"
+
+
+def _summary_key(access: Access) -> str:
+    return f"boq-summary:{access.tenant}:{access.code}"
+
+
+def _shown_to(access: Access, whole: Summary) -> Summary:
+    """Return the sums as the caller may see them."""
+    if access.may("boq.prices"):
+        return whole
+    hidden = {"total_cost": None, "earned_total": None}
+    sections = [msgspec.structs.replace(one, **hidden) for one in whole.sections]
+    return msgspec.structs.replace(whole, **hidden, vat_total=None, gross_total=None, sections=sections)
 
 
 def recount(tx: Transaction, section_id: int | None = None, project_id: int | None = None) -> None:

@@ -36,6 +36,23 @@ bill_import = Table(
     Index(None, "tenant_id", "project_id", "id"),
 )
 
+upload = Table(
+    "noufal_boq_upload",
+    metadata,
+    Column("id", BigKey, primary_key=True),
+    Column("tenant_id", Text, nullable=False, server_default="default"),
+    Column("project_id", BigKey, nullable=False),
+    Column("job_id", BigInteger, nullable=False),
+    Column("spool", Text, nullable=False),
+    Column("file_name", Text, nullable=False),
+    Column("dry_run", Boolean, nullable=False),
+    Column("outcome", Text),
+    Column("created_at", UtcDateTime, nullable=False),
+    UniqueConstraint("tenant_id", "job_id"),
+    Index(None, "spool"),
+)
+"""The files that are imported by jobs, and what came of each."""
+
 item = Table(
     "noufal_boq_item",
     metadata,

@@ -3,6 +3,7 @@
 import msgspec
 from sqlalchemy import ColumnElement, delete, insert, select, update
 
+from noufal._cache import user_tag
 from noufal._history import Fact
 from noufal.membership import ROLES
 from noufal.membership.tables import member
@@ -94,6 +95,7 @@ class Members:
         return user
 
     def _record(self, tx: Transaction, caller: Principal, access: Access, user: User, role: str | None = None) -> None:
+        self._projects.cache.invalidate(tx, user_tag(user.key))
         action, details = "UPDATE" if role else "DELETE", {"member": user.id, "role": role}
         self._audit.record("privilege_permissions_changed", action, f"project:{access.code}/members", details, caller.id, tx=tx)
 

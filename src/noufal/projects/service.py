@@ -9,6 +9,7 @@ import msgspec
 from sqlalchemy import ColumnElement, Select, and_, bindparam, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
+from noufal._cache import ReadCache, project_tag, user_tag
 from noufal._history import Fact, History, difference
 from noufal.membership import ALL_PROJECTS, ROLES, role_in_project
 from noufal.membership.tables import member
@@ -23,6 +24,8 @@ from .tables import project
 MAX_PAGE = 200
 DEFAULT_VAT_BP = 1_500
 VAT_MAX_BP = 10_000
+PLACE_SECONDS = 60.0
+"""How long a place in a project is kept at most: what a removed member could still read, should a process not hear of the removal."""
 TEXTS = {"name": 300, "name_en": 300, "client": 300}
 REQUIRED = frozenset({"name"})
 _PLAIN = ("name", "name_en", "client", "start_date", "finish_date", "currency")
@@ -101,14 +104,28 @@ class Access(msgspec.Struct, frozen=True):
         return permission in ROLES[self.role]
 
 
+class Place(msgspec.Struct, frozen=True):
+    """Hold what is stored of a project and of one user's role in it; what that allows is judged at each call."""
+
+    project_id: int
+    member_role: str | None
+    vat_rate_bp: int
+    currency: str
+    name: str
+    name_en: str | None
+
+
 class Projects:
     """Keep the projects of all tenants; a caller sees only those where they are a member."""
 
-    def __init__(self, store: Store, clock: Clock, audit: Audit, history: History, sums: Select[tuple[int, int, int, int]]) -> None:
+    def __init__(
+        self, store: Store, clock: Clock, audit: Audit, history: History, sums: Select[tuple[int, int, int, int]], *, cache: ReadCache
+    ) -> None:
         """Keep what is needed; `sums` gives project, items, amount and earned of each project's bill."""
         self._store, self._clock, self._audit, self._sums = store, clock, audit, sums
-        self.history = history
+        self.history, self.cache = history, cache
         self._one = store.compile(self._statement(project.c.code == bindparam("code")))
+        self._terms = store.compile(select(project.c.vat_rate_bp, project.c.currency).where(project.c.id == bindparam("project")))
         self._gate = store.compile(
             select(project.c.id, member.c.role, project.c.vat_rate_bp, project.c.currency, project.c.name, project.c.name_en)
             .select_from(project.outerjoin(member, and_(member.c.project_id == project.c.id, member.c.user_id == bindparam("user"))))
@@ -117,23 +134,55 @@ class Projects:
 
     def access(self, tx: Transaction, caller: Principal, code: str, permission: str) -> Access:
         """Return the caller's access; raise NotFoundError when the project is none of theirs, ForbiddenError when the role does not allow it."""
+        return self._judged(caller, code, self._place(tx, caller, code), permission)
+
+    def read_access(self, caller: Principal, code: str, permission: str) -> Access:
+        """Return the access of a caller who changes nothing, from the cache when it is there; raise what `access` raises."""
+
+        def load() -> Place:
+            with self._store.read() as tx:
+                return self._place(tx, caller, code)
+
+        if not CODE_PATTERN.fullmatch(code):  # what no project can be called must not fill the cache with keys
+            raise _no_project(code)
+        tags = (project_tag(caller.tenant, code), user_tag(caller.user_key))
+        place = self.cache.get_or_load(_place_key(caller, code), Place, load, ttl=PLACE_SECONDS, tags=tags, shared=False)
+        return self._judged(caller, code, place, permission)
+
+    def access_at_hand(self, caller: Principal, code: str, permission: str) -> Access | None:
+        """Return the access this process knows of, none when it must look or would refuse; never blocks."""
+        place = self.cache.peek(_place_key(caller, code), Place) if CODE_PATTERN.fullmatch(code) else None
+        access = _access(caller, code, place) if place is not None else None
+        return access if access is not None and access.may(permission) else None
+
+    def _place(self, tx: Transaction, caller: Principal, code: str) -> Place:
         known = CODE_PATTERN.fullmatch(code)
         rows = tx.rows(self._gate, user=caller.user_key, tenant=caller.tenant, code=code) if known else []
-        role = role_in_project(caller.may(ALL_PROJECTS), cast("str | None", rows[0][1])) if rows else None
-        if role is None:
-            raise NotFoundError(f"no project {code!r}", message_ar=f"لا يوجد مشروع بالرمز {code}")
-        identity, _, vat, currency, name, name_en = rows[0]
-        if permission not in ROLES[role]:
-            self._audit.record("authz_fail", permission, f"project:{code}", {"role": role}, caller.id)
-            raise ForbiddenError(f"the role {role} may not: {permission}", message_ar="دورك في المشروع لا يسمح بهذا الإجراء")
-        return Access(
-            cast("int", identity), caller.tenant, code, role, cast("int", vat), cast("str", currency), cast("str", name), cast("str | None", name_en)
-        )
+        if not rows:
+            raise _no_project(code)
+        return Place(*rows[0])
+
+    def _judged(self, caller: Principal, code: str, place: Place, permission: str) -> Access:
+        access = _access(caller, code, place)
+        if access is None:
+            raise _no_project(code)
+        if not access.may(permission):
+            self._audit.record("authz_fail", permission, f"project:{code}", {"role": access.role}, caller.id)
+            raise ForbiddenError(f"the role {access.role} may not: {permission}", message_ar="دورك في المشروع لا يسمح بهذا الإجراء")
+        return access
+
+    def terms(self, tx: Transaction, access: Access) -> tuple[int, str]:
+        """Return the VAT rate in basis points and the currency as they are in this transaction."""
+        return cast("tuple[int, str]", tx.row(self._terms, project=access.project_id))
 
     @staticmethod
     def lock(tx: Transaction, access: Access) -> None:
         """Wait until nobody else writes this project's bill, and keep others out until the transaction ends."""
         tx.execute(select(project.c.id).where(project.c.id == access.project_id).with_for_update())
+
+    def changed(self, tx: Transaction, tenant: str, code: str) -> None:
+        """Drop what is kept of a project and its bill, in every process, with the commit; every change of either says so."""
+        self.cache.invalidate(tx, project_tag(tenant, code))
 
     def page(self, caller: Principal, limit: int = 50, cursor: str | None = None) -> ProjectPage:
         """Return the caller's projects by code."""
@@ -175,6 +224,7 @@ class Projects:
                 own = {"tenant_id": caller.tenant, "project_id": identity, "user_id": caller.user_key, "role": "manager", "created_at": now}
                 tx.execute(insert(member).values(own))
             shown = self._show(tx, caller, new.code)
+            self.changed(tx, caller.tenant, new.code)
             self.history.record(tx, caller, new.code, facts)
             self._audit.record("sensitive_create", "CREATE", f"project:{new.code}", {"name": new.name}, caller.id, tx=tx)
         return shown
@@ -196,6 +246,7 @@ class Projects:
             shown = self._show(tx, caller, code)
             if done.rowcount == 0:
                 raise ConflictError("the project was changed meanwhile", extra={"current": shown})
+            self.changed(tx, caller.tenant, code)
             if changes := difference(_told({**before}), _told(values)):
                 self.history.record(tx, caller, code, [Fact("project.updated", {"changes": changes})])
             details = {key: [str(before[key]), str(value)] for key, value in values.items() if before[key] != value}
@@ -228,6 +279,22 @@ class Projects:
     def _show_all(self, tx: Transaction, caller: Principal, codes: Sequence[str]) -> list[Project]:
         rows = tx.execute(self._statement(project.c.code.in_(codes)), {"tenant": caller.tenant, "user": caller.user_key})
         return [_shown(tuple(row), caller) for row in rows]
+
+
+def _place_key(caller: Principal, code: str) -> str:
+    return f"place:{caller.tenant}:{code}:{caller.user_key}"
+
+
+def _access(caller: Principal, code: str, place: Place) -> Access | None:
+    """Return what the caller is in a project now, none for somebody who must not even know that there is one."""
+    role = role_in_project(caller.may(ALL_PROJECTS), place.member_role)
+    if role is None:
+        return None
+    return Access(place.project_id, caller.tenant, code, role, place.vat_rate_bp, place.currency, place.name, place.name_en)
+
+
+def _no_project(code: str) -> NotFoundError:
+    return NotFoundError(f"no project {code!r}", message_ar=f"لا يوجد مشروع بالرمز {code}")
 
 
 def _told(values: Mapping[str, object]) -> dict[str, str | None]:

@@ -1,8 +1,8 @@
 """What belongs to one request and travels with it through threads and tasks."""
 
-import time
 from contextlib import contextmanager
 from contextvars import ContextVar
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -11,29 +11,6 @@ if TYPE_CHECKING:
     from .ports import Principal
 
 DEFAULT_TENANT = "default"
-
-
-class Deadline:
-    """Hold the moment (monotonic seconds) after which an answer is of no use."""
-
-    __slots__ = ("expires_at",)
-
-    def __init__(self, expires_at: float) -> None:
-        self.expires_at = expires_at
-
-    @classmethod
-    def after(cls, seconds: float) -> "Deadline":
-        """Return the deadline that ends `seconds` from now."""
-        return cls(time.perf_counter() + seconds)
-
-    def remaining(self) -> float:
-        """Return the seconds left, zero when it has passed."""
-        return max(0.0, self.expires_at - time.perf_counter())
-
-    @property
-    def expired(self) -> bool:
-        """Tell whether no time is left."""
-        return time.perf_counter() >= self.expires_at
 
 
 class RequestContext:
@@ -57,17 +34,13 @@ class RequestContext:
         self.tenant = DEFAULT_TENANT
         self.principal: Principal | None = None
         self.expires_at = 0.0
+        """The moment of `SYSTEM_CLOCK` after which nobody waits for the answer; zero when there is none."""
         self.route: str | None = None
         self.parent_span_id: str | None = None
         self.owner: object = None
         """The `Context` of the platform that serves the request."""
         self.spans: list[object] | None = None
         """What the request has done so far that a trace would show; `telemetry` fills it."""
-
-    @property
-    def deadline(self) -> Deadline | None:
-        """Return the request's deadline, or none."""
-        return Deadline(self.expires_at) if self.expires_at else None
 
     @property
     def traceparent(self) -> str:
@@ -91,3 +64,35 @@ def use_context(context: RequestContext) -> "Iterator[RequestContext]":
         yield context
     finally:
         request_context.reset(reset)
+
+
+NEVER = float("inf")
+expiry: ContextVar[float] = ContextVar("rakiza_expiry", default=NEVER)
+"""The moment the nearest enclosing `deadline` ends."""
+
+
+def expires_at() -> float:
+    """Return the moment of `SYSTEM_CLOCK` when the nearest deadline passes: the request's or an enclosing block's; infinity without one."""
+    context, block = request_context.get(), expiry.get()
+    return context.expires_at if context is not None and 0.0 < context.expires_at < block else block
+
+
+def time_left() -> float | None:
+    """Return the seconds left of the nearest deadline, 0.0 when it has passed, none when there is none."""
+    moment = expires_at()
+    return None if moment == NEVER else max(0.0, moment - perf_counter())
+
+
+@contextmanager
+def deadline(seconds: float) -> "Iterator[None]":
+    """Let the block have at most so many seconds, fewer when an outer deadline ends sooner: `time_left` tells, nothing is interrupted.
+
+    Raises ValueError for a number below zero or none.
+    """
+    if not seconds >= 0:
+        raise ValueError(f"a deadline is a number of seconds from 0 up, not {seconds!r}")
+    reset = expiry.set(min(expires_at(), perf_counter() + seconds))
+    try:
+        yield
+    finally:
+        expiry.reset(reset)

@@ -129,6 +129,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     inline: bool = False
     quiet: bool = False
     """Leave it out of access log, metrics and traces (probes)."""
+    always: bool = False
+    """Answer also while the data of the platform are about to be others (`Maintenance`)."""
     max_body_bytes: int = MAX_BODY_BYTES
     request_type: type | None = None
     response_type: type | None = None

@@ -2,13 +2,13 @@
 
 import contextlib
 import logging
-import os
 import sqlite3
 import threading
-import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
+
+from .tasks import after_fork
 
 T = TypeVar("T")
 PAGE_BYTES = 4096
@@ -31,8 +31,7 @@ class LocalFile:
         self._abandoned: list[sqlite3.Connection] = []
         self._opened = 0
         self._lock = threading.RLock()
-        itself = weakref.ref(self)
-        os.register_at_fork(after_in_child=lambda: _forget(itself))
+        after_fork(self._forget)
 
     def declare(self, *statements: str) -> None:
         """Add `CREATE … IF NOT EXISTS` statements, run whenever the file is opened."""
@@ -127,9 +126,3 @@ class LocalFile:
             self._abandoned.append(self._connection)  # kept, so that no destructor gives back the parent's locks
         self._connection = None
         self._lock = threading.RLock()
-
-
-def _forget(file: "weakref.ref[LocalFile]") -> None:
-    itself = file()
-    if itself is not None:
-        itself._forget()

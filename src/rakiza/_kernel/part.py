@@ -1,8 +1,9 @@
 """A part of the platform: everything a room brings, so that hub, health, console and command line need not know the room."""
 
-from collections.abc import Awaitable, Callable
+import sys
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import msgspec
 
@@ -10,7 +11,9 @@ from .clock import SYSTEM_CLOCK, Clock
 from .context import current
 from .http import Route
 from .local import LocalFile
-from .ports import Ports
+from .maintenance import Maintenance
+from .ports import Ports, UnitOfWork
+from .recipe import Recipe
 from .redaction import Redactor
 from .settings import SettingsReader
 from .tasks import Supervisor, WorkerPool
@@ -25,6 +28,8 @@ class CheckResult(msgspec.Struct, frozen=True):
     observed: float | int | str | None = None
     unit: str | None = None
     output: str | None = None
+    output_ar: str | None = None
+    """The same in Arabic, where an alert may come of it."""
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,6 +40,24 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
     required: bool = True
     timeout_seconds: float = 2.0
     component_type: str = "component"
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """Tell one thing that was looked at for production: `ok`, `warn` or `fail`, what was seen, and how to mend it."""
+
+    name: str
+    status: Literal["ok", "warn", "fail"]
+    seen: str
+    mend: str = ""
+
+
+def judged(name: str, bad: bool, seen: str, mend: str, level: Literal["warn", "fail"] = "fail") -> Finding:
+    """Return a finding that is `ok`, or of `level` with the way to mend it when it is bad."""
+    return Finding(name, level, seen, mend) if bad else Finding(name, "ok", seen)
+
+
+Examine = Callable[[bool], Iterable[Finding]]
+"""Looks at what would hurt in production, at what is slow only when told so; it may take seconds and changes nothing."""
 
 
 class Migrations(msgspec.Struct, frozen=True):
@@ -50,6 +73,8 @@ class Command(msgspec.Struct, frozen=True):
     name: str
     build: Callable[[], Callable[..., None]]
     help: str = ""
+    anyway: bool = False
+    """Run it also where the database does not let the platform start: it is there to mend that."""
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,10 +85,17 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
     needs: tuple[str, ...] = ()
     migrations: Migrations | None = None
     checks: tuple[Check, ...] = ()
+    examine: Examine | None = None
     routes: tuple[Route, ...] = ()
     commands: tuple[Command, ...] = ()
     start: Callable[[], None] | None = None
+    drain: Callable[[], None] | None = None
+    """End what is at work before anything stops."""
     stop: Callable[[], None] | None = None
+    restored: Callable[[UnitOfWork], None] | None = None
+    """Prepare a database that was brought back from a backup, in its own transaction and before it becomes the live one."""
+    files: tuple[Path, ...] = ()
+    """Small files outside the database that a backup takes along."""
 
 
 class Context:
@@ -82,6 +114,13 @@ class Context:
         self.supervisor = Supervisor(clock)
         self.local = LocalFile(home / "telemetry.db")
         self.redactor = Redactor()
+        self.maintenance = Maintenance()
+        self.extra: tuple[str, ...] = ()
+        """The packages outside the platform that brought a part."""
+        self.off: frozenset[str] = frozenset()
+        """The rooms that were switched off when it was built."""
+        self.works = True
+        """Whether this process does background work; a command line that only looks does not."""
         self._services: dict[str, object] = {}
         self.parts: list[Part] = []
 
@@ -99,6 +138,13 @@ class Context:
         if not isinstance(service, kind):
             raise ValueError(f"the part {name!r} is needed and is not there")
         return service
+
+    def recipe(self) -> Recipe:
+        """Return what builds this platform again in another process, asked by whom the request at hand is of."""
+        asked = current()
+        who = {"request_id": asked.request_id, "client": asked.client, "user_id": asked.principal and asked.principal.id} if asked else {}
+        off = tuple(sorted(room for room in self.off if not self.has(room)))
+        return Recipe(**self.reader.given(), extra=self.extra, off=off, path=tuple(sys.path), **who)  # type: ignore[arg-type]
 
     def scrub(self, value: object) -> object:
         """Return a value of any depth without secrets, by the rules of the log files when there are any."""

@@ -1,6 +1,7 @@
 """What one room may ask of another without importing it. The hub hands the real ones in; null objects stand in for absent rooms."""
 
 from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from typing import Protocol
 
 import msgspec
@@ -10,6 +11,8 @@ SIGNED_IN = "signed-in"
 OPS_READ = "ops.read"
 OPS_WRITE = "ops.write"
 OPS_ADMIN = "ops.admin"
+RESTORED = "restored"
+"""The topic on which is told that the database is another one than before."""
 
 
 class Principal(msgspec.Struct, frozen=True):
@@ -88,6 +91,93 @@ class People(Protocol):
         ...
 
 
+class Enqueuer(Protocol):
+    """Put work into the job queue."""
+
+    def enqueue(
+        self, task: str, payload: Mapping[str, object], *, tx: UnitOfWork | None = None, delay_seconds: float = 0.0, unique: str | None = None
+    ) -> int:
+        """Write a job, with `tx` only if that transaction commits, and return its id; blocks."""
+        ...
+
+
+class Mailer(Protocol):
+    """Send mail in the background."""
+
+    def send(
+        self,
+        to: Collection[str],
+        subject: str = "",
+        text: str = "",
+        *,
+        html: str | None = None,
+        template: str | None = None,
+        data: Mapping[str, str | int | float | bool] | None = None,
+        tx: UnitOfWork | None = None,
+    ) -> None:
+        """Leave a message, or a template filled with `data`, with the queue, with `tx` only if that transaction commits; blocks."""
+        ...
+
+
+class Signals(Protocol):
+    """Carry short messages between the processes of one platform."""
+
+    def publish(self, topic: str, message: str, *, tx: UnitOfWork | None = None) -> None:
+        """Give every process a message, with `tx` only if that transaction commits; blocks."""
+        ...
+
+    def hear(self, topic: str, call: Callable[[str], object], lost: Callable[[], object]) -> object:
+        """Call `call` with every message and `lost` when some may have been missed, as long as the returned object lives."""
+        ...
+
+
+class OwnSignals:
+    """Reach nobody but this process."""
+
+    def __init__(self) -> None:
+        self._calls: dict[str, list[Callable[[str], object]]] = {}
+
+    def publish(self, topic: str, message: str, *, tx: UnitOfWork | None = None) -> None:
+        """Give the message to this process, with `tx` after its commit."""
+        for call in self._calls.get(topic, ()):
+            if tx is None:
+                call(message)
+            else:
+                tx.after_commit(partial(call, message))
+
+    def hear(self, topic: str, call: Callable[[str], object], lost: Callable[[], object]) -> object:
+        """Call `call` with every message; none is ever missed."""
+        self._calls.setdefault(topic, []).append(call)
+        return call
+
+
+class NoEnqueuer:
+    """Have no queue."""
+
+    def enqueue(
+        self, task: str, payload: Mapping[str, object], *, tx: UnitOfWork | None = None, delay_seconds: float = 0.0, unique: str | None = None
+    ) -> int:
+        """Raise LookupError: work that must not be lost is not silently dropped."""
+        raise LookupError(f"there is no job queue for {task!r}: the part jobs is switched off")
+
+
+class NoMailer:
+    """Send nothing."""
+
+    def send(
+        self,
+        to: Collection[str],
+        subject: str = "",
+        text: str = "",
+        *,
+        html: str | None = None,
+        template: str | None = None,
+        data: Mapping[str, str | int | float | bool] | None = None,
+        tx: UnitOfWork | None = None,
+    ) -> None:
+        """Do nothing."""
+
+
 class NoPeople:
     """Know nobody's name."""
 
@@ -127,14 +217,18 @@ class NoAudit:
 class Ports:
     """Hold the ports of one platform; an absent one is a null object listed in `absent`."""
 
-    __slots__ = ("audit", "authenticator", "people")
+    __slots__ = ("audit", "authenticator", "mailer", "people", "queue", "signals")
 
     def __init__(self) -> None:
         self.audit: Audit = NoAudit()
         self.authenticator: Authenticator = NoAuthenticator()
         self.people: People = NoPeople()
+        self.queue: Enqueuer = NoEnqueuer()
+        self.mailer: Mailer = NoMailer()
+        self.signals: Signals = OwnSignals()
 
     def absent(self) -> tuple[str, ...]:
         """Return the names of the ports nobody serves."""
         missing = {"audit": isinstance(self.audit, NoAudit), "authenticator": isinstance(self.authenticator, NoAuthenticator)}
+        missing |= {"mailer": isinstance(self.mailer, NoMailer), "queue": isinstance(self.queue, NoEnqueuer)}
         return tuple(name for name, none in missing.items() if none)

@@ -1,6 +1,7 @@
 """Read settings once: argument > application config > environment > `.env` > default. The only place that looks at the environment."""
 
 import difflib
+import math
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -77,11 +78,12 @@ class SettingsReader:
         dotenv: Mapping[str, str] | None = None,
     ) -> None:
         self._arguments = {room: dict(fields) for room, fields in (arguments or {}).items()}
+        self._environ = environ
         environ = os.environ if environ is None else environ
         dotenv = read_dotenv(Path(".env")) if dotenv is None else dotenv
         self._layers: list[tuple[str, Mapping[str, object]]] = [("app.config", config or {}), ("environment", environ), (".env", dotenv)]
         self._known: set[str] = set()
-        self._sources: list[Source] = []
+        self._read: list[tuple[str, str, str, object]] = []
 
     def read(self, kind: type[S]) -> S:
         """Return the settings of one room; raise SettingsError naming the field, its source and its value."""
@@ -94,7 +96,7 @@ class SettingsReader:
             if source is not None:
                 values[field.name] = _convert(name, source, raw, field.type)
             shown = raw if source is not None else field.default
-            self._sources.append(Source(name, f"{kind.room}.{field.name}", source or "default", _masked(field.name, shown)))
+            self._read.append((name, f"{kind.room}.{field.name}", source or "default", shown))
         unknown = set(given) - {field.name for field in msgspec.structs.fields(kind)}
         if unknown:
             raise SettingsError(_unknown(f"settings of {kind.room}", unknown.pop(), [f.name for f in msgspec.structs.fields(kind)]))
@@ -118,14 +120,20 @@ class SettingsReader:
             for name in layer:
                 if name.startswith(PREFIXES) and name not in self._known:
                     raise SettingsError(_unknown(f"{source}: setting", name, self._known))
-        rooms = {source.field.partition(".")[0] for source in self._sources}
+        rooms = {field.partition(".")[0] for _, field, _, _ in self._read}
         for room in self._arguments:
             if room not in rooms:
                 raise SettingsError(_unknown("settings for the part", room, rooms))
 
-    def sources(self) -> tuple[Source, ...]:
-        """Return every setting read so far with its source; secrets masked."""
-        return tuple(self._sources)
+    def given(self) -> dict[str, object]:
+        """Return what was given in code, as the fields of a `Recipe`: of the application's settings those that a room has read."""
+        config = {name: value for name, value in self._layers[0][1].items() if name in self._known}
+        return {"settings": self._arguments, "config": config, "environ": self._environ if self._environ is None else dict(self._environ)}
+
+    def sources(self, *, masked: bool = True) -> tuple[Source, ...]:
+        """Return every setting read so far with its source; secrets masked, but for what nobody else reads."""
+        shown = _masked if masked else lambda _, value: repr(value)
+        return tuple(Source(name, field, source, shown(field.partition(".")[2], value)) for name, field, source, value in self._read)
 
 
 def _convert(name: str, source: str, raw: object, kind: object) -> object:
@@ -136,9 +144,19 @@ def _convert(name: str, source: str, raw: object, kind: object) -> object:
     if isinstance(raw, Path):
         raw = str(raw)
     try:
-        return msgspec.convert(raw, kind, strict=False, dec_hook=_decode)
-    except msgspec.ValidationError as error:
+        value = msgspec.convert(raw, kind, strict=False, dec_hook=_decode)
+        _check_finite(value)
+        return value
+    except ValueError as error:  # msgspec's own as well
         raise SettingsError(f"{name} = {_masked(name.lower(), raw)} ({source}): {error}") from None
+
+
+def _check_finite(value: object) -> None:
+    """Raise ValueError for nan and infinity anywhere in a value: no comparison with a limit would ever refuse them."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("must be a finite number")
+    for part in value.values() if isinstance(value, dict) else value if isinstance(value, tuple | list) else ():
+        _check_finite(part)
 
 
 def _decode(kind: type, value: object) -> object:

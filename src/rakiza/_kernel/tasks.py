@@ -4,10 +4,11 @@ import asyncio
 import logging
 import os
 import threading
+import weakref
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
-from typing import ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar, cast
 
 from .clock import SYSTEM_CLOCK, Clock
 
@@ -15,6 +16,12 @@ P = ParamSpec("P")
 T = TypeVar("T")
 POOL_THREADS = 8
 log = logging.getLogger(__name__)
+
+
+def after_fork(method: Callable[[], None]) -> None:
+    """Call a bound method in every forked child, as long as its object lives: the hook, which nobody can take back, does not keep it alive."""
+    known = weakref.WeakMethod(method)
+    os.register_at_fork(after_in_child=lambda: [found() for found in [known()] if found is not None])
 
 
 class WorkerPool:
@@ -25,7 +32,7 @@ class WorkerPool:
         self.busy = 0
         self._executor: ThreadPoolExecutor | None = None
         self._lock = threading.Lock()
-        os.register_at_fork(after_in_child=self._forget)
+        after_fork(self._forget)
 
     @property
     def executor(self) -> ThreadPoolExecutor:
@@ -68,30 +75,50 @@ class WorkerPool:
         self._lock = threading.Lock()
 
 
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """Return the event loop that runs in this thread, or none."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+def both(pool: WorkerPool, work: Callable[[], T]) -> T:
+    """Return what `work` returns; where an event loop runs, a future of it, worked out in the pool."""
+    loop = running_loop()
+    if loop is None:
+        return work()
+    context = copy_context()
+    return cast("T", loop.run_in_executor(pool.executor, lambda: context.run(work)))
+
+
 class LoopThread:
     """Serve coroutines from synchronous code by one event loop in a thread of its own (WSGI hosts)."""
 
     _loop: asyncio.AbstractEventLoop | None
     _thread: threading.Thread | None
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "rakiza-loop") -> None:
+        self._name = name
         self._forget()
-        os.register_at_fork(after_in_child=self._forget)
+        after_fork(self._forget)
 
     def call(self, coroutine: Coroutine[object, object, T], timeout_seconds: float | None = None) -> T:
         """Run the coroutine on the loop and wait for its result; cancel it and raise TimeoutError when it takes too long."""
-        future = asyncio.run_coroutine_threadsafe(coroutine, self._running())
+        future = asyncio.run_coroutine_threadsafe(coroutine, self.loop)
         try:
             return future.result(timeout_seconds)
         except TimeoutError:
             future.cancel()
             raise
 
-    def _running(self) -> asyncio.AbstractEventLoop:
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """Return the loop, started at first use."""
         with self._lock:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
-                self._thread = threading.Thread(target=_serve, args=(self._loop,), name="rakiza-loop", daemon=True)
+                self._thread = threading.Thread(target=_serve, args=(self._loop,), name=self._name, daemon=True)
                 self._thread.start()
             return self._loop
 
@@ -190,7 +217,7 @@ class Supervisor:
         """Start every task."""
         if not self._hooked:  # not earlier, so that in a forked child the owners of the tasks take new locks before the tasks run
             self._hooked = True
-            os.register_at_fork(after_in_child=self._restart)
+            after_fork(self._restart)
         if not self._running:
             self._running = True
             for task in self._tasks.values():

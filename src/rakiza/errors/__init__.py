@@ -12,15 +12,16 @@
 """
 
 from ._tree import (  # noqa: I001 - one name a line would fill a page
-    AppError, BadRequestError, ConflictError, ForbiddenError, MethodNotAllowedError, NotFoundError, RateLimitError, RequestTimeoutError,
-    ServiceUnavailableError, TooLargeError, UnauthorizedError, ValidationError, from_validation, problem, unexpected,
+    AppError, BadRequestError, ConflictError, ForbiddenError, MethodNotAllowedError, MissingExtraError, NotFoundError, RateLimitError,
+    RequestTimeoutError, ServiceUnavailableError, TooLargeError, UnauthorizedError, ValidationError, from_validation, problem, unexpected,
 )
 from .part import part
 from .service import ErrorTracker, capture_exception, capture_message, init_sentry
 from .settings import ErrorSettings
 
 __all__ = [
-    "AppError", "BadRequestError", "ConflictError", "ErrorSettings", "ErrorTracker", "ForbiddenError", "MethodNotAllowedError", "NotFoundError",
-    "RateLimitError", "RequestTimeoutError", "ServiceUnavailableError", "TooLargeError", "UnauthorizedError", "ValidationError", "capture_exception",
-    "capture_message", "from_validation", "init_sentry", "part", "problem", "unexpected",
+    "AppError", "BadRequestError", "ConflictError", "ErrorSettings", "ErrorTracker", "ForbiddenError", "MethodNotAllowedError",
+    "MissingExtraError", "NotFoundError", "RateLimitError", "RequestTimeoutError", "ServiceUnavailableError", "TooLargeError",
+    "UnauthorizedError", "ValidationError", "capture_exception", "capture_message", "from_validation", "init_sentry", "part", "problem",
+    "unexpected",
 ]

@@ -99,6 +99,15 @@ class ServiceUnavailableError(AppError):
     status, code, text_ar = 503, "unavailable", "الخدمة غير متاحة مؤقتا"
 
 
+class MissingExtraError(ServiceUnavailableError):
+    """Say that an optional package is not installed (503)."""
+
+    text_ar = "حزمة اختيارية لازمة غير مثبتة"
+
+    def __init__(self, extra: str) -> None:
+        super().__init__(f"this needs the extra `{extra}`", code=f"{extra}_extra", hint=f"pip install 'rakiza[{extra}]'")
+
+
 def problem(error: AppError, request_id: str = "") -> bytes:
     """Return the problem+json body of an error (RFC 9457)."""
     body: dict[str, object] = {"type": "about:blank", "title": HTTPStatus(error.status).phrase, "status": error.status, "detail": error.detail}

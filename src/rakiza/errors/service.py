@@ -1,10 +1,8 @@
 """Capture unexpected errors: one log line with the stack, a group in the local file, an event for Sentry when there is one."""
 
 import logging
-import os
 import sys
 import threading
-import weakref
 from collections import deque
 from collections.abc import Callable
 from datetime import timedelta
@@ -12,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rakiza._kernel import SYSTEM_CLOCK, CheckResult, Clock, LocalFile, Redactor, SettingsError, current, describe, service_at_hand
+from rakiza._kernel.tasks import after_fork
 
 from ._capture import Crumbs, finished, in_app, noted
 from ._core import group, merged
@@ -43,8 +42,11 @@ class ErrorTracker:
         self._queue: deque[dict[str, Any]] = deque(maxlen=QUEUE)
         self._lock = threading.Lock()
         self.init_sentry(self.settings.sentry_dsn)
-        itself = weakref.ref(self)
-        os.register_at_fork(after_in_child=lambda: _forget(itself))
+        after_fork(self._forget)
+
+    def _forget(self) -> None:
+        """Leave what waits to the parent of a fork."""
+        self._queue, self._lock = deque(maxlen=QUEUE), threading.Lock()
 
     def init_sentry(self, dsn: str, environment: str = "", release: str = "") -> None:
         """Send errors to Sentry from now on, when there is a DSN; raise SettingsError for one that cannot be read or without `sentry-sdk`."""
@@ -122,12 +124,6 @@ class ErrorTracker:
         except Exception:  # noqa: BLE001 - border: observer hook
             self.dropped += 1
         return True
-
-
-def _forget(tracker: "weakref.ref[ErrorTracker]") -> None:
-    """Leave what waits to the parent of a fork."""
-    if (itself := tracker()) is not None:
-        itself._queue, itself._lock = deque(maxlen=QUEUE), threading.Lock()
 
 
 def _number(level: str) -> int:

@@ -1,18 +1,20 @@
-"""Places outside the database that keep signed checkpoints, so that a rewritten or cut-off history is found. The only place that imports obstore."""
+"""Places outside the database that keep signed checkpoints, so that a rewritten or cut-off history is found."""
 
+import contextlib
 import fcntl
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-from .errors import MissingExtraError, SealError
+from rakiza.store import StorageError
+from rakiza.store.objects import ObjectStorage
 
-if TYPE_CHECKING:
-    from obstore.store import ObjectStore
+from .errors import SealError
 
 NEWEST_NOTES = 1000
-TIMEOUT = "20s"
+TIMEOUT_SECONDS = 20.0
 
 
 class Anchor(Protocol):
@@ -69,44 +71,37 @@ class ObjectAnchor:
 
     def put(self, size: int, note: str) -> str:
         """Write the note under its size; raise SealError when another note stands there or the storage fails."""
-        store, key = self._store(), f"{size:020d}.note"
-        import obstore
-        from obstore.exceptions import AlreadyExistsError, BaseError
-
-        try:
-            try:
-                obstore.put(store, key, note.encode(), mode="create")
-            except AlreadyExistsError:
-                if obstore.get(store, key).bytes().to_bytes() != note.encode():
-                    raise SealError(f"{self._url}/{key} holds another history", hint="run `audit verify`") from None
-        except BaseError as error:
-            raise SealError(f"{self._url} cannot be written: {error}") from error
-        return f"{self._url.rstrip('/')}/{key}"
+        key = f"{size:020d}.note"
+        with _sealing():
+            storage = self._storage()
+            if not storage.create(key, note.encode()) and self._read(storage, key, storage.size(key) or 0) != note.encode():
+                raise SealError(f"{storage.shown}/{key} holds another history", hint="run `audit verify`")
+            return f"{storage.shown}/{key}"
 
     def notes(self) -> list[str]:
         """Return the notes by size; raise SealError when the storage fails."""
-        store = self._store()
-        import obstore
-        from obstore.exceptions import BaseError
+        with _sealing():
+            storage = self._storage()
+            found = sorted(storage.list())[-NEWEST_NOTES:]
+            return [self._read(storage, key, size).decode(errors="replace") for key, size in found]
 
+    def _storage(self) -> ObjectStorage:
         try:
-            keys = sorted(str(entry["path"]) for page in obstore.list(store) for entry in page)
-            return [obstore.get(store, key).bytes().to_bytes().decode(errors="replace") for key in keys[-NEWEST_NOTES:]]
-        except BaseError as error:
-            raise SealError(f"{self._url} cannot be read: {error}") from error
+            return ObjectStorage(self._url, TIMEOUT_SECONDS, make_folder=True)
+        except StorageError as error:
+            raise SealError(f"RAKIZA_EVENTS_ANCHOR_URL cannot be an anchor: {error.detail}", hint=error.hint) from error
 
-    def _store(self) -> "ObjectStore":
-        try:
-            from obstore.exceptions import BaseError
-            from obstore.store import from_url
-        except ImportError as error:
-            raise MissingExtraError("offsite") from error
-        try:
-            if self._url.startswith("file:"):
-                return from_url(self._url, mkdir=True)
-            return from_url(self._url, client_options={"timeout": TIMEOUT})
-        except (BaseError, ValueError) as error:
-            raise SealError(f"{self._url} cannot be an anchor: {error}", hint="write s3://bucket/prefix or file:///folder") from error
+    @staticmethod
+    def _read(storage: ObjectStorage, key: str, size: int) -> bytes:
+        return b"".join(storage.blocks(key, size))
+
+
+@contextlib.contextmanager
+def _sealing() -> Iterator[None]:
+    try:
+        yield
+    except StorageError as error:
+        raise SealError(error.detail, hint=error.hint) from error
 
 
 def _string(line: str) -> str:

@@ -15,6 +15,8 @@ from rakiza.store import as_utc
 from .errors import EventError, EventIdTakenError, VersionConflictError
 
 T = TypeVar("T")
+TOPIC = "events"
+"""The topic on which the bus tells that the log grew; on PostgreSQL the function that appends says it itself."""
 MAX_NAME_CHARACTERS = 200
 MAX_TAGS = 1_000
 MAX_DEPTH = 100

@@ -9,7 +9,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .errors import KeyFileError, MissingExtraError, SealedDataError
+from rakiza.errors import MissingExtraError
+
+from .errors import KeyFileError, SealedDataError
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -21,7 +23,7 @@ NONCE_BYTES = 12
 def require() -> None:
     """Raise MissingExtraError where nothing can be encrypted or signed."""
     if find_spec("cryptography") is None:
-        raise MissingExtraError
+        raise MissingExtraError("events")
 
 
 def secret(path: Path | None = None, text: str = "") -> bytes:
@@ -80,7 +82,7 @@ class SigningSecret:
         try:
             from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
         except ImportError as error:
-            raise MissingExtraError from error
+            raise MissingExtraError("events") from error
         self._key = Ed25519PrivateKey.from_private_bytes(key)
         self.public = self._key.public_key().public_bytes_raw()
 
@@ -121,5 +123,5 @@ def _aes(key: bytes) -> "AESGCM":
     try:
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
     except ImportError as error:
-        raise MissingExtraError from error
+        raise MissingExtraError("events") from error
     return AESGCM(key)

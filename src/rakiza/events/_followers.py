@@ -4,24 +4,25 @@ from collections.abc import Sequence
 from typing import cast
 
 from rakiza._kernel import LoopThread, Supervisor
+from rakiza.bus import Bus, Listener
 from rakiza.errors import NotFoundError
 from rakiza.store import as_utc, utc_text
 
 from ._checkpoints import BEATS, LIVE, REBUILDING, RETIRED, Checkpoint, Follower, Ledger, told
 from ._consumers import Around, Consumer, ConsumerFollower
+from ._core import TOPIC
 from ._projections import Projection, ProjectionFollower
-from ._waking import Growth, Waker
 from .errors import EventError
 
 
 class Followers:
     """Run the projections and consumers of this process and tell about those of all."""
 
-    def __init__(self, ledger: Ledger, growth: Growth, supervisor: Supervisor, around: Around) -> None:
-        self.ledger, self._growth, self._supervisor, self._around = ledger, growth, supervisor, around
+    def __init__(self, ledger: Ledger, bus: Bus, supervisor: Supervisor, around: Around) -> None:
+        self.ledger, self._bus, self._supervisor, self._around = ledger, bus, supervisor, around
         self._loop = LoopThread()
         self._followers: dict[str, Follower] = {}
-        self._wakers: list[Waker] = []
+        self._listeners: list[Listener] = []
 
     def forget(self) -> None:
         """Begin anew in a forked child."""
@@ -53,7 +54,7 @@ class Followers:
             self._supervisor.every("events-followers", settings.takeover_seconds * BEATS, self.ledger.beat)
         self._followers[follower.name] = follower
         follower.task = self._supervisor.every(f"events-{follower.name}", settings.poll_seconds, follower.run)
-        self._wakers.append(self._growth.on_growth(follower.task.wake))
+        self._listeners.append(self._bus.on(TOPIC, follower.task.wake))
         follower.task.wake()
 
     def _of(self, name: str) -> Follower:

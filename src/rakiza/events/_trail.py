@@ -17,7 +17,7 @@ from sqlalchemy.sql import ColumnElement
 
 from rakiza._kernel import Audit, current
 from rakiza._kernel.ports import People, UnitOfWork
-from rakiza.errors import AppError
+from rakiza.errors import AppError, MissingExtraError
 from rakiza.store import Transaction, as_utc
 
 from ._aside import Aside
@@ -27,7 +27,7 @@ from ._export import Exported
 from ._reading import ALL_TENANTS, COLUMNS
 from ._sealer import Sealer
 from ._verification import Progress, Report
-from .errors import EventError, KeyFileError, MissingExtraError, SealedDataError, SealError, SubjectErasedError
+from .errors import EventError, KeyFileError, SealedDataError, SealError, SubjectErasedError
 from .tables import ANCHOR, EVENT
 
 if TYPE_CHECKING:

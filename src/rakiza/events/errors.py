@@ -83,16 +83,6 @@ class KeyFileError(ServiceUnavailableError):
     text_ar = "تعذرت قراءة مفتاح التشفير أو إنشاؤه"
 
 
-class MissingExtraError(ServiceUnavailableError):
-    """Say that an optional package is not installed (503)."""
-
-    code = "events_extra"
-    text_ar = "حزمة اختيارية لازمة غير مثبتة"
-
-    def __init__(self, extra: str = "events") -> None:
-        super().__init__(f"this needs the extra `{extra}`", hint=f"pip install 'rakiza[{extra}]'")
-
-
 class SealedDataError(AppError):
     """Say that personal data cannot be opened: another key, another event, or changed bytes (500)."""
 

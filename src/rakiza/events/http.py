@@ -8,13 +8,13 @@ import msgspec
 
 from rakiza._kernel import DEFAULT_TENANT, OPS_ADMIN, OPS_READ, OPS_WRITE, Ports, Principal, Request, Response, Route, json_response
 from rakiza._kernel.http import Handler
-from rakiza.errors import NotFoundError
+from rakiza.errors import MissingExtraError, NotFoundError
 
 from ._browsing import Browser, StreamLine
 from ._core import Event
 from ._reading import ALL_TENANTS
 from ._trail import Asked, AuditQuery, AuditRecord, AuditTrail, Position, VerifyState
-from .errors import KeyFileError, MissingExtraError, SealedDataError
+from .errors import KeyFileError, SealedDataError
 from .service import EventStore
 
 Limit = Annotated[int, msgspec.Meta(ge=1, le=500)]

@@ -3,10 +3,15 @@
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
-from rakiza._kernel import Check, CheckResult, Context, Part
+import sqlalchemy as sa
+
+from rakiza._kernel import Check, CheckResult, Context, Part, UnitOfWork
+from rakiza.bus import Bus
+from rakiza.errors import MissingExtraError
 from rakiza.logs import Logs
-from rakiza.store import Store, StoreError
+from rakiza.store import Store, StoreError, Transaction
 from rakiza.telemetry import Telemetry
 
 from ._anchors import Anchor, FileAnchor, ObjectAnchor
@@ -16,10 +21,10 @@ from ._personal import PersonalData
 from ._sealer import Sealer
 from ._trail import AuditTrail
 from .commands import commands
-from .errors import MissingExtraError
 from .http import routes
 from .service import MIGRATIONS, EventStore
 from .settings import EventSettings
+from .tables import CHECKPOINT
 
 QUEUE_FULL = 0.8
 log = logging.getLogger("rakiza.events")
@@ -27,7 +32,7 @@ log = logging.getLogger("rakiza.events")
 
 def part(settings: EventSettings, ctx: Context) -> Part:
     """Build the event store on the platform's database, take in every audit record, and seal behind the writers."""
-    events = EventStore(ctx.need("store", Store), settings, clock=ctx.clock, supervisor=ctx.supervisor, pool=ctx.pool)
+    events = EventStore(ctx.need("store", Store), settings, clock=ctx.clock, supervisor=ctx.supervisor, pool=ctx.pool, bus=ctx.need("bus", Bus))
     logs = ctx.need("logs", Logs) if ctx.has("logs") else None
     trail = AuditTrail(events, port=logs, people=ctx.ports.people)
     if logs is not None:
@@ -42,14 +47,21 @@ def part(settings: EventSettings, ctx: Context) -> Part:
     return Part(
         name="events",
         service=events,
-        needs=("store",),
+        needs=("store", "bus"),
         migrations=MIGRATIONS,
         checks=(Check(name="events", fn=lambda: _look(events, trail), required=False, component_type="datastore"),),
         routes=routes(events, trail, ctx.ports),
         commands=commands(events, trail),
         start=_start(events, trail, ctx.home, ctx.app_name),
         stop=lambda: _stop(events, trail),
+        restored=_let_go,
+        files=(_anchor_file(settings, ctx.home),),
     )
+
+
+def _let_go(tx: UnitOfWork) -> None:
+    """Take the checkpoints of a database that was brought back from their owners, who know them further on than they are now."""
+    cast("Transaction", tx).execute(sa.update(CHECKPOINT).values(owner=None))
 
 
 def _start(events: EventStore, trail: AuditTrail, home: Path, name: str) -> Callable[[], None]:
@@ -78,8 +90,12 @@ def _stop(events: EventStore, trail: AuditTrail) -> None:
     events.close()
 
 
+def _anchor_file(settings: EventSettings, home: Path) -> Path:
+    return Path(settings.anchor_file) if settings.anchor_file else home / "anchors" / "seals.notes"
+
+
 def _anchors(settings: EventSettings, home: Path) -> list[Anchor]:
-    anchors: list[Anchor] = [FileAnchor(settings.anchor_file or home / "anchors" / "seals.notes")]
+    anchors: list[Anchor] = [FileAnchor(_anchor_file(settings, home))]
     if settings.anchor_url:
         anchors.append(ObjectAnchor(settings.anchor_url))
     return anchors

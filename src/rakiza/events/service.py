@@ -2,30 +2,29 @@
 
 import asyncio
 import logging
-import os
 import time
-import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import contextmanager
-from contextvars import ContextVar, copy_context
+from contextvars import ContextVar
 from copy import copy
 from typing import TYPE_CHECKING, TypeVar, cast
 
 import msgspec
 
-from rakiza._kernel import DEFAULT_TENANT, SYSTEM_CLOCK, Clock, Migrations, Supervisor, WorkerPool, current
+from rakiza._kernel import DEFAULT_TENANT, SYSTEM_CLOCK, Clock, Migrations, Supervisor, WorkerPool, both, current, running_loop
+from rakiza._kernel.tasks import after_fork
+from rakiza.bus import Bus
 from rakiza.store import Store, StoreError, StoreUnavailableError, Transaction, migrate, utc_text
 
 from ._backends import Log
 from ._checkpoints import Ledger
 from ._consumers import Consumer
-from ._core import Append, Appended, Condition, Event, Listed, NewEvent, Origin, Verdict, check_append, check_size, new_event
+from ._core import TOPIC, Append, Appended, Condition, Event, Listed, NewEvent, Origin, Verdict, check_append, check_size, new_event
 from ._followers import Followers
 from ._group import GroupCommit
 from ._projections import Projection
 from ._reading import ALL_TENANTS, EVERYTHING, MAX_PAGE, Filter, Reader
 from ._types import EVENT_TYPES, EventTypes, Payload
-from ._waking import Growth
 from .errors import EventError, EventsUnavailableError, VersionConflictError
 from .settings import EventSettings
 
@@ -66,21 +65,22 @@ class EventStore:
         pool: WorkerPool | None = None,
         types: EventTypes = EVENT_TYPES,
         personal: "PersonalData | None" = None,
+        bus: Bus | None = None,
     ) -> None:
         self.store, self.clock, self.types, self.personal = store, clock, types, personal
         self.settings = settings or EventSettings()
         self.supervisor = supervisor or Supervisor(clock)
         self.pool = pool or WorkerPool()
         self.reader = Reader(store)
-        self.growth = Growth(store, self.supervisor)
-        self.followers = Followers(Ledger(store, self.reader, clock, self.settings), self.growth, self.supervisor, caused_by)
+        self.bus = bus or Bus(store, self.supervisor)
+        self.bus.probe(TOPIC, self.reader.head)
+        self.followers = Followers(Ledger(store, self.reader, clock, self.settings), self.bus, self.supervisor, caused_by)
         self.appended = self.conflicts = 0
         self.trail: AuditTrail | None = None
-        self._owns_store = False
+        self._owns_store, self._owns_bus = False, bus is None
         self._log = _log_of(store)
         self._group = GroupCommit(self._flush, self.settings)
-        itself = weakref.ref(self)
-        os.register_at_fork(after_in_child=lambda: _forget(itself))
+        after_fork(self.forget)
 
     # -- writing
 
@@ -184,7 +184,7 @@ class EventStore:
 
     def _written(self, events: int) -> None:
         self.appended += events
-        self.growth.tell()
+        self.bus.tell(TOPIC)
 
     def _flush(self, batch: Sequence[Append]) -> Sequence[Verdict]:
         verdicts = self._write(batch)
@@ -370,7 +370,8 @@ class EventStore:
             self.trail.close()
         self._group.close()
         self._log.close()
-        self.growth.close()
+        if self._owns_bus:
+            self.bus.close()
         if self._owns_store:
             self.store.close()
             self.pool.close()
@@ -379,7 +380,6 @@ class EventStore:
         """Leave to the parent of a fork what waits and what is open."""
         self._group.forget()
         self._log.forget()
-        self.growth.forget()
         self.followers.forget()
         if self.trail is not None:
             self.trail.forget()
@@ -418,23 +418,6 @@ def origin() -> Origin:
     return Origin(parent.tenant, user_id or parent.user_id, parent.correlation_id or correlation, parent.event_id)
 
 
-def running_loop() -> asyncio.AbstractEventLoop | None:
-    """Return the event loop that runs in this thread, or none."""
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
-
-
-def both(pool: WorkerPool, work: Callable[[], T]) -> T:
-    """Return what `work` returns; where an event loop runs, a future of it, worked out in the pool."""
-    loop = running_loop()
-    if loop is None:
-        return work()
-    context = copy_context()
-    return cast("T", loop.run_in_executor(pool.executor, lambda: context.run(work)))
-
-
 def _one(found: list[Appended]) -> Appended:
     return found[0]
 
@@ -459,9 +442,3 @@ def _ids(append: Append) -> list[str]:
 
 def _repeatable(append: Append) -> Append:
     return append._replace(events=tuple(msgspec.structs.replace(event, repeated=True) for event in append.events))
-
-
-def _forget(itself: "weakref.ref[EventStore]") -> None:
-    found = itself()
-    if found is not None:
-        found.forget()

@@ -2,24 +2,13 @@
 
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Column, Index, Integer, LargeBinary, SmallInteger, Table, Text, UniqueConstraint, Uuid
+from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, SmallInteger, Table, Text, UniqueConstraint, Uuid
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from rakiza.store import BigKey, UtcDateTime, metadata
+from rakiza.store import BigKey, JsonText, UtcDateTime, metadata
 
 METADATA = metadata()
-
-
-class JsonText(TypeDecorator[str]):
-    """Keep JSON as the text it was written as: `json` on PostgreSQL (not `jsonb`, which rewrites it and would break seals), text on SQLite."""
-
-    impl = Text
-    cache_ok = True
-
-    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        """Return `json` for PostgreSQL, text elsewhere."""
-        return dialect.type_descriptor(JSON() if dialect.name == "postgresql" else Text())
 
 
 class EventId(TypeDecorator[str]):

@@ -1,15 +1,13 @@
 """Look at components in the background; probes only read what was seen."""
 
 import asyncio
-import contextlib
-import os
 import random
 import threading
 import time
-import weakref
 from collections.abc import Awaitable, Callable
 
 from rakiza._kernel import SYSTEM_CLOCK, Check, CheckResult, Clock, describe
+from rakiza._kernel.tasks import after_fork
 
 from ._core import Observation, details, groups, overall, settled
 from .settings import HealthSettings
@@ -38,8 +36,7 @@ class Health:
         self._lock = threading.Lock()
         self._started = False
         self._draining = False
-        itself = weakref.proxy(self)
-        os.register_at_fork(after_in_child=lambda: _forget(itself))
+        after_fork(self.forget)
 
     def add_check(
         self, name: str, fn: Callable[[], CheckResult | Awaitable[CheckResult]], *, required: bool = True, timeout_seconds: float = 2.0
@@ -160,11 +157,6 @@ class Health:
         watched.seen = Observation(watched.seen.check, shown, self._clock.now(), seconds)
         pause = self.settings.good_seconds if result.status == "pass" else self.settings.bad_seconds
         watched.due = self._clock.monotonic() + pause * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
-
-
-def _forget(health: Health) -> None:
-    with contextlib.suppress(ReferenceError):  # stopped and gone
-        health.forget()
 
 
 async def _bounded(outcome: Awaitable[CheckResult], seconds: float) -> CheckResult:

@@ -1,7 +1,6 @@
 """Settings of the health checks."""
 
 from typing import Annotated, ClassVar
-from urllib.parse import quote
 
 import msgspec
 
@@ -16,7 +15,6 @@ class HealthSettings(RoomSettings, frozen=True, kw_only=True):
     """Say what is looked at and how often, and how a shut-down drains."""
 
     room: ClassVar[str] = "health"
-    env: ClassVar[dict[str, str]] = {name: name.upper() for name in ("redis_url", "redis_host", "redis_port", "redis_password")}
 
     good_seconds: Positive = 5.0
     """Seconds between two looks at a component that is well."""
@@ -28,14 +26,6 @@ class HealthSettings(RoomSettings, frozen=True, kw_only=True):
     """Seconds between failing readiness and stopping after SIGTERM; longer than the probe's period."""
     clock_seconds: Positive = 2.0
     """Seconds the clock may jump, or differ from the database's, before it is a warning."""
-    redis_url: str = ""
-    """Redis to look at, redis:// or rediss:// (TLS)."""
-    redis_host: str = ""
-    """Host of Redis when no address is given."""
-    redis_port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 6379
-    """Port of Redis when no address is given."""
-    redis_password: str = ""
-    """Password of Redis when no address is given."""
     redis_required: bool = False
     """Whether readiness goes away with Redis."""
     services: tuple[str, ...] = ()
@@ -43,13 +33,11 @@ class HealthSettings(RoomSettings, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         """Raise ValueError for an address that cannot be looked at."""
-        names = [one.name for one in self.targets]
+        names = [one.name for one in self.targets()]
         if len(set(names)) < len(names):
             raise ValueError(f"services: two have the same name in {', '.join(names)}; write name=address")
 
-    @property
-    def targets(self) -> list[Target]:
-        """Return Redis, when there is one, and the outside services."""
-        address = self.redis_url or (f"redis://:{quote(self.redis_password, safe='')}@{self.redis_host}:{self.redis_port}" if self.redis_host else "")
-        redis = [f"redis={address}" + "!" * self.redis_required] if address else []
+    def targets(self, redis_address: str = "") -> list[Target]:
+        """Return Redis, when it has an address, and the outside services."""
+        redis = [f"redis={redis_address}" + "!" * self.redis_required] if redis_address else []
         return [target(text) for text in (*redis, *self.services)]

@@ -3,10 +3,8 @@
 import contextlib
 import functools
 import logging
-import os
 import re
 import sys
-import weakref
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +14,7 @@ from rakiza._kernel import SYSTEM_CLOCK, Redactor, RequestContext, current
 from rakiza._kernel.clock import wall_seconds
 from rakiza._kernel.ports import AuditSink, UnitOfWork
 from rakiza._kernel.redaction import text_of
+from rakiza._kernel.tasks import after_fork
 
 from ._core import AccessLine, ConsoleFormatter, Renderer, Timestamps, context_fields, encoded, encoded_access, with_ids
 from ._levels import Levels
@@ -46,8 +45,7 @@ class Logs:
         self.audit_sinks: list[AuditSink] = []
         self._handlers: list[logging.Handler] = []
         self._root_level: int | None = None
-        itself = weakref.proxy(self)
-        os.register_at_fork(after_in_child=lambda: _forget(itself))
+        after_fork(self.forget)
 
     def path(self, kind: str) -> Path:
         """Return the live file of a kind: app, errors, debug, requests or audit."""
@@ -217,8 +215,3 @@ def level_number(level: str) -> int:
     if number is None:
         raise ValueError(f"there is no level {level!r}; the levels are DEBUG, INFO, WARNING, ERROR and CRITICAL")
     return number
-
-
-def _forget(logs: Logs) -> None:
-    with contextlib.suppress(ReferenceError):  # stopped and gone
-        logs.forget()

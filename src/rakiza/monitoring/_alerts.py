@@ -2,21 +2,24 @@
 
 import http.client
 import logging
+import math
 import socket
 import sqlite3
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import urlsplit
 
 import msgspec
 
-from rakiza._kernel import LocalFile
+from rakiza._kernel import LocalFile, Ports
+from rakiza.resilience import CircuitBreaker, CircuitOpenError
 
 from ._core import Alarm, Rule, step
 
 MAX_REMEMBERED = 200
 MAX_QUEUE = 100
-WEBHOOK_TIMEOUT_SECONDS = 5.0
+LEVELS_AR = {"warning": "تحذير", "critical": "حرج"}
+WEBHOOK_TIMEOUT_SECONDS, FAILURES = 5.0, 5
 TABLE = "CREATE TABLE IF NOT EXISTS monitoring_alert (id INTEGER PRIMARY KEY, name TEXT NOT NULL, ended INTEGER NOT NULL, body BLOB NOT NULL)"
 NAMES = {
     "cpu": ("cpu_percent", "Processor", "المعالج", "%"),
@@ -44,6 +47,10 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     message_en: str
     message_ar: str
     ended: str | None = None
+
+
+Said = Mapping[str, tuple[str, str]]
+"""What is wrong in English and in Arabic, by the name of a value that is no figure."""
 
 
 def texts(name: str, value: float, threshold: float) -> tuple[str, str]:
@@ -74,8 +81,8 @@ class Alerts:
             else:
                 self._note(msgspec.structs.replace(alert, ended=at))
 
-    def look(self, values: Mapping[str, float | None], at: str) -> None:
-        """Follow one reading of each value; nothing to read is as good as zero."""
+    def look(self, values: Mapping[str, float | None], at: str, said: Said | None = None) -> None:
+        """Follow one reading of each value; nothing to read is as good as zero, and one that is not a number changes nothing."""
         written = {alert.name for alert in self._read(0)} if any(self._noted.values()) and self._local.size_bytes() else set(self._noted)
         for name, rule in self.rules.items():
             self._ended_elsewhere[name] = self._ended_elsewhere[name] + 1 if self._noted[name] and name not in written else 0
@@ -83,16 +90,22 @@ class Alerts:
                 self._noted[name] = self._told[name] = 0
                 self._held.pop(name, None)
             value = values.get(name) or 0.0
+            if math.isnan(value):
+                continue
             self._alarms[name] = [step(alarm, rule, bound, value) for alarm, bound in zip(self._alarms[name], rule.bounds, strict=True)]
             if not self.level(name) == self._noted[name] == self._told[name]:
-                self._change(name, self.level(name), value, at)
+                bound = rule.bounds[max(0, self.level(name) - 1)]
+                known = said[name] if said and name in said else texts(name, round(value, 1), bound) if name in NAMES else (name, name)
+                self._change(name, self._alert(name, round(value, 1), bound, known, at), at)
 
-    def _change(self, name: str, level: int, value: float, at: str) -> None:
+    def _alert(self, name: str, value: float, bound: float, said: tuple[str, str], at: str) -> Alert:
+        held, level = self._held.get(name), LEVELS[max(0, self.level(name) - 1)]
+        facts = {"metric": NAMES[name][0] if name in NAMES else name, "level": level, "since": held.since if held else at}
+        return Alert(name=name, value=value, threshold=bound, message_en=said[0], message_ar=said[1], **facts)
+
+    def _change(self, name: str, alert: Alert, at: str) -> None:
         """Note and tell a change; what a full disk refuses is told at once and noted by one of the next readings."""
-        held, bound = self._held.get(name), self.rules[name].bounds[max(0, level - 1)]
-        english, arabic = texts(name, round(value, 1), bound)
-        facts = {"metric": NAMES[name][0], "level": LEVELS[max(0, level - 1)], "since": held.since if held else at}
-        alert = Alert(name=name, value=round(value, 1), threshold=bound, message_en=english, message_ar=arabic, **facts)
+        held, level = self._held.get(name), self.level(name)
         alert = msgspec.structs.replace(held or alert, ended=at) if not level else alert
         noted = self._note(alert)
         if self._told[name] != level and (noted is not False or not (level or self._noted[name])):
@@ -162,24 +175,28 @@ class Webhook:
         self._url, self._application = urlsplit(url), application
         self._queue: deque[bytes] = deque(maxlen=MAX_QUEUE)
         self.failures, self._failing = 0, False
+        self._breaker = CircuitBreaker(f"alert webhook {self._url.hostname}", min_calls=FAILURES)
 
     def offer(self, event: str, alert: Alert) -> None:
         sender = {"application": self._application, "host": socket.gethostname(), "text": f"{alert.message_en}\n{alert.message_ar}"}
         self._queue.append(msgspec.json.encode({"event": event, **sender, "alert": alert}))
 
     def send(self) -> None:
-        """Send what waits; what cannot be delivered is counted, and logged once until the receiver is back."""
+        """Send what waits; what fails is counted, and logged once until the receiver is back. One that fails five times is left alone for a while."""
         while self._queue:
             try:
-                self._post(self._queue.popleft())
+                self._breaker.call(self._post)
                 self._failing = False
+            except CircuitOpenError:
+                return
             except (OSError, http.client.HTTPException) as error:
                 self.failures += 1
                 if not self._failing:
                     log.warning("the alert webhook at %s failed: %s", self._url.hostname, error)
                 self._failing = True
 
-    def _post(self, body: bytes) -> None:
+    def _post(self) -> None:
+        body = self._queue.popleft()
         kind = http.client.HTTPSConnection if self._url.scheme == "https" else http.client.HTTPConnection
         connection = kind(self._url.hostname or "", self._url.port, timeout=WEBHOOK_TIMEOUT_SECONDS)
         try:
@@ -189,3 +206,27 @@ class Webhook:
                 raise OSError(f"it answered {status}")
         finally:
             connection.close()
+
+
+class AlertMail:
+    """Leave messages with the mailer from a task of its own, so that no reading waits for the database."""
+
+    def __init__(self, to: Sequence[str], application: str, ports: Ports) -> None:
+        self._to, self._application, self._ports = to, application, ports
+        self._queue: deque[tuple[str, Alert]] = deque(maxlen=MAX_QUEUE)
+
+    def offer(self, event: str, alert: Alert) -> None:
+        if event != "changed" or alert.level == LEVELS[1]:
+            self._queue.append(("alert_ended" if alert.ended else "alert_raised", alert))
+
+    def send(self) -> None:
+        """Send what waits; what cannot be left with the queue waits for the next time."""
+        while self._queue:
+            template, alert = waiting = self._queue.popleft()
+            facts = {"application": self._application, "host": socket.gethostname(), "level_en": alert.level, "level_ar": LEVELS_AR[alert.level]}
+            facts |= {"message_en": alert.message_en, "message_ar": alert.message_ar, "since": alert.since, "ended": alert.ended or ""}
+            try:
+                self._ports.mailer.send(self._to, template=template, data=facts)
+            except Exception:
+                self._queue.appendleft(waiting)
+                raise

@@ -153,6 +153,11 @@ def shown(row: Row, seconds: float) -> dict[str, float | None]:
 # -- alarms
 
 
+CHECK = "check:"
+"""How the name of an alert begins that a health check raises; its value is 0 for `pass`, 1 for `warn`, 2 for `fail`."""
+CHECK_BOUNDS = (0.5, 1.5)
+
+
 class Rule(NamedTuple):
     """Switch on after so many readings in a row above a bound, off after as many a margin below it; one bound to warn, one that is critical."""
 

@@ -1,19 +1,19 @@
 """The monitor: samples in the background, answers from memory."""
 
 import math
-import os
-import weakref
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
-from rakiza._kernel import SYSTEM_CLOCK, Clock, LocalFile, Supervisor
+from rakiza._kernel import SYSTEM_CLOCK, Clock, LocalFile, Ports, Supervisor
+from rakiza._kernel.tasks import after_fork
+from rakiza.health import Observation
 from rakiza.telemetry import Telemetry
 
-from ._alerts import Alerts, Webhook
-from ._core import Requests, Routes, Totals, quantile, total
+from ._alerts import Alert, AlertMail, Alerts, Webhook
+from ._core import CHECK, Requests, Routes, Totals, quantile, total
 from ._host import Host, Processes, SystemMetrics
 from ._rollups import Rollups
 from .settings import MonitoringSettings
@@ -41,22 +41,26 @@ class SystemMonitor:
         local: LocalFile | None = None,
         telemetry: Telemetry | None = None,
         name: str = "app",
+        ports: Ports | None = None,
     ) -> None:
         self.settings = settings or MonitoringSettings()
         if warning_threshold is not None:
             self.settings = msgspec.structs.replace(self.settings, thresholds=dict(warning_threshold))
         self.telemetry, self.interval, self._clock = telemetry, self.settings.interval_seconds, clock
         local = local or LocalFile(Path(":memory:"))
+        self.checks: Callable[[], Sequence[Observation]] = tuple
+        """Tells what the health checks saw, some of which raise alerts."""
         self._host, self._processes, self._rollups = Host(folder, clock), Processes(clock), Rollups(local)
         self._requests = Requests(telemetry.request_totals if telemetry else dict, clock.monotonic())
         self._webhook = Webhook(self.settings.alert_webhook_url, name) if self.settings.alert_webhook_url else None
-        self.alerts = Alerts(self.settings.rules(TICK_SECONDS), local, self._webhook.offer if self._webhook else lambda *_: None)
+        self._mail = AlertMail(self.settings.alert_email_to, name, ports or Ports()) if self.settings.alert_email_to else None
+        self.alerts = Alerts(self.settings.rules(TICK_SECONDS), local, self._tell)
         self._latest: SystemMetrics | None = None
         self._readings: deque[tuple[float, float, float]] = deque(maxlen=MAX_READINGS)
         self._sampled, self._read, self._ticks = -math.inf, -math.inf, 0
         self._tasks: Supervisor | None = None
-        counters: weakref.WeakSet[Requests | Rollups] = weakref.WeakSet((self._requests, self._rollups))
-        os.register_at_fork(after_in_child=lambda: [each.restart() for each in counters])
+        after_fork(self._requests.restart)
+        after_fork(self._rollups.restart)
 
     # -- the sampler
 
@@ -74,6 +78,8 @@ class SystemMonitor:
         self._tasks.every("monitoring", pause, self.tick)
         if self._webhook:
             self._tasks.every("alert-webhook", WEBHOOK_SECONDS, self._webhook.send)
+        if self._mail:
+            self._tasks.every("alert-mail", WEBHOOK_SECONDS, self._mail.send)
         self._tasks.start()
 
     def stop_monitoring(self) -> None:
@@ -92,11 +98,17 @@ class SystemMonitor:
             self._read = now
         requests, lag = self._requests.look(now), self.loop_lag_ms
         self._rollups.add(self._clock.now().timestamp(), _row(metrics, requests, lag))
-        self.alerts.look({**percents(metrics), **self._request_values(), "loop_lag": lag}, self._now())
+        checks, said = check_values(self.checks())
+        self.alerts.look({**percents(metrics), **self._request_values(), "loop_lag": lag, **checks}, self._now(), said)
         self._ticks += 1
         if self._ticks % FLUSH_TICKS == 0:
             self._rollups.flush()
         self._processes.look_if_asked()
+
+    def _tell(self, event: str, alert: Alert) -> None:
+        for told in (self._webhook, self._mail):
+            if told is not None:
+                told.offer(event, alert)
 
     def _request_values(self) -> dict[str, float | None]:
         seen = total(self._requests.window(60.0)[1])
@@ -106,6 +118,11 @@ class SystemMonitor:
         return self._clock.now().isoformat(timespec="seconds")
 
     # -- what was seen
+
+    @property
+    def watches(self) -> bool:
+        """Tell whether samples are taken in the background."""
+        return self._tasks is not None
 
     @property
     def age_seconds(self) -> float:
@@ -158,6 +175,17 @@ class SystemMonitor:
 def percents(metrics: SystemMetrics) -> dict[str, float]:
     """Return what thresholds are compared with."""
     return {"cpu": metrics.cpu_percent, "ram": metrics.ram_percent, "swap": metrics.swap_percent, "disk": metrics.disk_percent}
+
+
+def check_values(seen: Sequence[Observation]) -> tuple[dict[str, float], dict[str, tuple[str, str]]]:
+    """Return how bad each health check is, not a number before its first look, and what it says in English and in Arabic."""
+    values = {f"{CHECK}{one.check.name}": {"pass": 0.0, "warn": 1.0}.get(one.result.status, 2.0) if one.at is not None else math.nan for one in seen}
+    said: dict[str, tuple[str, str]] = {}
+    for one in seen:
+        name, result = one.check.name, one.result
+        arabic = result.output_ar or result.output or "ليس سليما"
+        said[f"{CHECK}{name}"] = f"Check {name}: {result.output or result.status}", f"الفحص {name}: {arabic}"
+    return values, said
 
 
 def _reading(metrics: SystemMetrics) -> tuple[float, float, float]:

@@ -1,6 +1,7 @@
 """Settings of monitoring."""
 
 import math
+import re
 from typing import Annotated, ClassVar
 from urllib.parse import urlsplit
 
@@ -8,12 +9,13 @@ import msgspec
 
 from rakiza._kernel import RoomSettings
 
-from ._core import Rule
+from ._core import CHECK, CHECK_BOUNDS, Rule
 
 Percent = Annotated[float, msgspec.Meta(gt=0, le=100)]
 OTHERS = {"swap": 90.0, "error_rate": 5.0, "p95": 2000.0, "loop_lag": 500.0}
 """Thresholds of what has no setting of its own: percent, percent of the requests, milliseconds, milliseconds."""
 
+ADDRESS = re.compile(r"[^\s@,;:<>()\"\[\]\\]+@[^\W_](?:[\w.-]*[^\W_])?")
 MARGIN = 0.05
 """How far below its threshold a value must be to end an alert."""
 
@@ -43,12 +45,19 @@ class MonitoringSettings(RoomSettings, frozen=True, kw_only=True):
     """Thresholds by name, before the three above (JSON when text): `cpu ram disk swap error_rate` in percent, `p95 loop_lag` in ms; 0 is off."""
     alert_after_seconds: Annotated[float, msgspec.Meta(ge=5, le=86_400)] = 60.0
     """Seconds something must stay above its threshold to raise an alert, and well below it to end one."""
+    alert_checks: tuple[str, ...] = ("backup",)
+    """The health checks that raise an alert when they are not well for so long: `warn` is a warning, `fail` is critical."""
     alert_webhook_url: str = ""
     """Where each change of an alert is posted as JSON; none when empty."""
+    alert_email_to: tuple[str, ...] = ()
+    """Who is written to, in both languages, when an alert is raised, becomes critical or ends; nobody when empty. Needs the part mail."""
 
     def __post_init__(self) -> None:
         """Raise ValueError for thresholds and addresses nobody could use."""
         self.limits()
+        wrong = next((address for address in self.alert_email_to if not ADDRESS.fullmatch(address)), None)
+        if wrong is not None:
+            raise ValueError(f"alert_email_to: {wrong!r} is no address; write user@example.com, with commas between several")
         url = urlsplit(self.alert_webhook_url)
         if self.alert_webhook_url and (url.scheme not in {"http", "https"} or not url.hostname or url.port == 0 or not url.geturl().isascii()):
             raise ValueError("alert_webhook_url must be an http or https address with a host, in ASCII")
@@ -69,4 +78,5 @@ class MonitoringSettings(RoomSettings, frozen=True, kw_only=True):
         """Return the rule of each alert; critical is halfway to 100 for parts of a capacity, twice the threshold for the rest."""
         readings = math.ceil(self.alert_after_seconds / tick_seconds)
         critical = {name: (value + 100) / 2 if name in {"cpu", "ram", "disk", "swap"} else value * 2 for name, value in self.limits().items()}
-        return {name: Rule((value, critical[name]), value * MARGIN, readings) for name, value in self.limits().items()}
+        found = {name: Rule((value, critical[name]), value * MARGIN, readings) for name, value in self.limits().items()}
+        return found | {f"{CHECK}{name}": Rule(CHECK_BOUNDS, 0.0, readings) for name in self.alert_checks}

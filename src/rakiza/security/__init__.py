@@ -24,6 +24,7 @@ from ._core import (
     session_token,
 )
 from ._password_rules import PasswordProblem, password_problems
+from ._profiles import UserCache
 from ._roles import Roles
 from ._users import User
 from .errors import (
@@ -54,6 +55,7 @@ __all__ = [
     "SecuritySettings",
     "TooManyAttemptsError",
     "User",
+    "UserCache",
     "WeakPasswordError",
     "WrongPasswordError",
     "base_headers",

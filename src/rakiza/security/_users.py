@@ -47,10 +47,11 @@ class Users:
         self._store = store
         self._clock = clock
 
-    def account(self, tenant: str, *, email: str | None = None, key: int | None = None) -> Account | None:
-        """Return the account with this normalised e-mail address or key, or none."""
+    def account(self, tenant: str, *, email: str | None = None, key: int | None = None, uuid: str | None = None) -> Account | None:
+        """Return the account with this normalised e-mail address, id or key, or none."""
+        wanted = USER.c.email == email if email is not None else USER.c.uuid == uuid if uuid is not None else USER.c.id == key
         with self._store.read() as tx:
-            return self._one(tx, tenant, USER.c.email == email if email is not None else USER.c.id == key)
+            return self._one(tx, tenant, wanted)
 
     def locked(self, tx: Transaction, tenant: str, key: int) -> Account | None:
         """Return the account and keep others from changing it until the transaction ends."""

@@ -91,10 +91,10 @@ class Endpoints:
             self._security.sign_out(token)
         return Response(status=204, headers=[(b"set-cookie", cleared_cookie())])
 
-    def me(self, request: Request) -> Response:
+    async def me(self, request: Request) -> Response:
         """Return who calls."""
         principal = _caller(request)
-        user = self._security.get_user(principal) if principal.user_key else None
+        user = await self._security.profile_at_hand(principal) if principal.user_key else None
         return json_response(_me(principal, user))
 
     def change_me(self, request: Request) -> Response:

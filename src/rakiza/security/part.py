@@ -1,12 +1,19 @@
 """The security room as a part."""
 
-from rakiza._kernel import Check, CheckResult, Context, Migrations, Part
-from rakiza.store import Store
+from collections.abc import Iterator
+from pathlib import Path
+from typing import cast
+
+import sqlalchemy as sa
+
+from rakiza._kernel import Check, CheckResult, Context, Finding, Migrations, Part, judged
+from rakiza.store import Store, Transaction
 
 from .commands import commands
 from .http import routes
 from .service import Security
 from .settings import SecuritySettings
+from .tables import LINK, SESSION
 
 PURGE_SECONDS = 3600.0
 MIGRATIONS = Migrations("rakiza.security.migrations", "rakiza_security")
@@ -25,11 +32,34 @@ def part(settings: SecuritySettings, ctx: Context) -> Part:
         needs=("store",),
         migrations=MIGRATIONS,
         checks=(Check(name="sign_in", fn=lambda: _check(security), required=False, component_type="component"),),
+        examine=lambda _: _examine(security, ctx),
         routes=routes(security),
         commands=commands(security),
         start=security.passwords.prepare,
         stop=security.close,
+        restored=lambda tx: _end_all(cast("Transaction", tx)),
     )
+
+
+def _end_all(tx: Transaction) -> None:
+    """End the sessions and links of a database that was brought back: what was revoked since must not live again."""
+    for table in (SESSION, LINK):
+        tx.execute(sa.delete(table))
+
+
+def _examine(security: Security, ctx: Context) -> Iterator[Finding]:
+    """Yield who may come in, whether strangers on this machine may, and who reads the secrets of `.env`."""
+    settings = security.settings
+    nobody = not settings.ops_api_key and not security.users_exist()
+    seen = f"{'nobody' if nobody else 'somebody'} can sign in or has a key"
+    yield judged("operators", nobody, seen, "make a user with `user create EMAIL --role admin`, or set OPS_API_KEY")
+    mend = "on this machine anybody reads operator pages while there is no key: set APP_ENV=production where others come"
+    yield judged("environment", settings.environment == "development", f"APP_ENV is {settings.environment}", mend, "warn")
+    secrets = [one.name for one in ctx.reader.sources() if one.source == ".env" and one.shown == "***"]
+    if secrets:
+        file = Path(".env").absolute()
+        mode = file.stat().st_mode & 0o777
+        yield judged("secrets", bool(mode & 0o004), f"{file} (mode {mode:o}) holds {', '.join(secrets)}", f"anybody here reads it: chmod 600 {file}")
 
 
 def _check(security: Security) -> CheckResult:

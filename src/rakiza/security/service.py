@@ -17,6 +17,7 @@ from ._core import FREE_FAILURES, client_network, normal_email, normal_name, wel
 from ._memory import SessionMemory
 from ._password_rules import password_problems
 from ._passwords import Passwords
+from ._profiles import NoUserCache, UserCache
 from ._roles import Roles
 from ._sessions import Found, Sessions, Visit
 from ._throttle import Throttle
@@ -58,6 +59,7 @@ class Security:
         self._store, self._clock, self._product = store, clock, product
         self._ports, self._pool = ports or Ports(), pool or WorkerPool(1)
         self._users, self._sessions = Users(store, clock), Sessions(store, settings, clock)
+        self._profiles: UserCache = NoUserCache()
         self._memory = SessionMemory(settings.session_cache_seconds, settings.session_cache_entries, clock)
         self._throttle = Throttle(settings.login_per_account_per_minute, settings.login_per_ip_per_minute, clock)
         self._seldom = Gcra(1, 60.0)
@@ -94,7 +96,7 @@ class Security:
         if disabled is not None:
             values["disabled_at"] = self._clock.now() if disabled else None
         with self._store.begin() as tx:
-            self._users.change(tx, user, values)
+            self._change(tx, user, values)
             if disabled:
                 self._sessions.end_all(tx, user.key)
             tx.after_commit(lambda: self._memory.forget_user(user.key))
@@ -116,6 +118,28 @@ class Security:
     def get_user(self, principal: Principal) -> User:
         """Return the user behind a principal; raise NoUserError for an API key or a user who is gone."""
         return self._account(principal.tenant, principal.user_key).user
+
+    def use_cache(self, cache: UserCache) -> None:
+        """Let `profile` read through a cache; an application calls it before the start."""
+        self._profiles = cache
+
+    def profile(self, principal: Principal) -> User:
+        """Return the user behind a principal, from the application's cache when there is one; raise NoUserError like `get_user`; blocks."""
+        return self._profiles.get_or_load(principal.tenant, principal.user_key, lambda: self.get_user(principal))
+
+    async def profile_at_hand(self, principal: Principal) -> User:
+        """Return what `profile` does, without a wait for a thread when this process knows it."""
+        known = self._profiles.peek(principal.tenant, principal.user_key)
+        return known if known is not None else await self._pool.run(self.profile, principal)
+
+    def principal(self, user_id: str) -> Principal:
+        """Return who the caller with this id is now, for work that goes on without a request; raise NoUserError for one who is gone or disabled."""
+        if self._key and user_id == self._operator.id:
+            return self._operator
+        account = self._users.account(_tenant(), uuid=user_id)
+        if account is None or account.user.disabled:
+            raise NoUserError("with this id who may work here")
+        return self._principal(account.user)
 
     def list_users(self) -> list[User]:
         """Return every user by e-mail address."""
@@ -144,6 +168,10 @@ class Security:
         self._operator = Principal("ops-api-key", "OPS_API_KEY", "", ADMIN, self.roles.permissions(ADMIN), "api_key")
         self._memory.clear()
 
+    def forget_sessions(self) -> None:
+        """Look every session up in the database again: it is another one since a restore."""
+        self._memory.clear()
+
     # -- sign-in
 
     def sign_in(self, email: str, password: str, ip: str = "", device: str = "", *, replaces: str | None = None) -> tuple[str, Principal]:
@@ -161,7 +189,7 @@ class Security:
             if now_there is None or now_there.user.disabled or now_there.password_hash != account.password_hash:
                 raise BadCredentialsError
             if renewed is not None:
-                self._users.change(tx, account.user, {"password_hash": renewed})
+                self._change(tx, account.user, {"password_hash": renewed})
             token = self._open(tx, account.user, Visit("password", ip, device), replaces)
         self._throttle.succeeded(key)
         return token, self._principal(account.user)
@@ -198,6 +226,7 @@ class Security:
     def revoke_all(self, user: User) -> int:
         """End every session and open link of a user; return how many sessions there were."""
         with self._store.begin() as tx:
+            self._profiles.invalidate(tx, user.key)
             tx.after_commit(lambda: self._memory.forget_user(user.key))
             self._audit("authn_token_revoked", "revoke", user, {"all": True}, tx)
             return self._sessions.end_all(tx, user.key)
@@ -327,8 +356,12 @@ class Security:
         self._audit("authn_login_success", SIGN_IN, user, {"method": visit.via, "success": True}, tx)
         return self._sessions.open(tx, user.tenant, user.key, visit)
 
+    def _change(self, tx: Transaction, user: User, values: Mapping[str, object]) -> None:
+        self._users.change(tx, user, values)
+        self._profiles.invalidate(tx, user.key)
+
     def _replace_password(self, tx: Transaction, user: User, hashed: str) -> None:
-        self._users.change(tx, user, {"password_hash": hashed})
+        self._change(tx, user, {"password_hash": hashed})
         self._sessions.end_all(tx, user.key)
         tx.after_commit(lambda: self._memory.forget_user(user.key))
         tx.after_commit(lambda: self._throttle.succeeded(_account_key(user.email)))

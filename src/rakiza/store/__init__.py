@@ -32,15 +32,17 @@ which rebuilds it on SQLite.
 from rakiza._kernel import Migrations
 
 from ._compiled import Compiled
-from .errors import MigrationError, RolledBackError, StoreBusyError, StoreConflictError, StoreError, StoreUnavailableError
+from ._epoch import begin_epoch, epoch_of
+from ._numbers import number_on
+from .errors import MigrationError, RolledBackError, StorageError, StoreBusyError, StoreConflictError, StoreError, StoreUnavailableError
 from .migrate import MigrationState, current, differences, migrate
 from .part import part
 from .service import Store, Transaction
 from .settings import StoreSettings
-from .types import BigKey, UtcDateTime, as_utc, metadata, utc_text
+from .types import BigKey, JsonText, UtcDateTime, as_utc, metadata, utc_text
 
 __all__ = [
-    "BigKey", "Compiled", "MigrationError", "MigrationState", "Migrations", "RolledBackError", "Store",
+    "BigKey", "Compiled", "JsonText", "MigrationError", "MigrationState", "Migrations", "RolledBackError", "StorageError", "Store",
     "StoreBusyError", "StoreConflictError", "StoreError", "StoreSettings", "StoreUnavailableError", "Transaction",
-    "UtcDateTime", "as_utc", "current", "differences", "metadata", "migrate", "part", "utc_text",
+    "UtcDateTime", "as_utc", "begin_epoch", "current", "differences", "epoch_of", "metadata", "migrate", "number_on", "part", "utc_text",
 ]

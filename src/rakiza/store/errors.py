@@ -45,3 +45,10 @@ class MigrationError(StoreError):
 
     code = "store_migration"
     text_ar = "إصدار قاعدة البيانات لا يناسب إصدار البرنامج"
+
+
+class StorageError(ServiceUnavailableError):
+    """Say that object storage cannot do its work: it does not answer, refuses, or its address is wrong (503)."""
+
+    code = "storage_failed"
+    text_ar = "مخزن الملفات البعيد لا يستجيب أو يرفض الطلب"

@@ -1,10 +1,17 @@
 """The store as a part."""
 
-from rakiza._kernel import SYSTEM_CLOCK, Check, CheckResult, Context, Part
+from functools import partial
+from typing import cast
+
+from rakiza._kernel import SYSTEM_CLOCK, Check, CheckResult, Context, Migrations, Part
 from rakiza.telemetry import Telemetry
 
-from .service import Store
+from ._epoch import begin_epoch
+from ._examination import examine
+from .service import Store, Transaction
 from .settings import StoreSettings
+
+MIGRATIONS = Migrations("rakiza.store.migrations", "rakiza_store")
 
 
 def part(settings: StoreSettings, ctx: Context) -> Part:
@@ -23,4 +30,13 @@ def part(settings: StoreSettings, ctx: Context) -> Part:
         metrics.watch("store_transactions_open", "Transactions that hold a connection", lambda: store.transactions)
         metrics.watch("store_pool_connections", "Connections there may be at once", lambda: settings.pool_size)
     check = Check(name="database", fn=look, component_type="datastore")
-    return Part(name="store", service=store, checks=(check,), start=store.ping, stop=store.close)
+    return Part(
+        name="store",
+        service=store,
+        migrations=MIGRATIONS,
+        checks=(check,),
+        examine=partial(examine, store, ctx.clock),
+        start=store.ping,
+        stop=store.close,
+        restored=lambda tx: begin_epoch(cast("Transaction", tx), ctx.clock),
+    )

@@ -5,7 +5,6 @@ import os
 import random
 import threading
 import time
-import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from contextvars import ContextVar
@@ -15,6 +14,7 @@ from typing import Any, Literal, TypeVar, cast
 
 import sqlalchemy as sa
 
+from rakiza._kernel.tasks import after_fork
 from rakiza.telemetry import observed
 
 from ._backends import Backend, Session
@@ -178,8 +178,11 @@ class Store:
         self._explained = _Explained(self._backend, (self.driver_error, sa.exc.SQLAlchemyError))
         self._compiled: dict[tuple[sa.Executable, tuple[str, ...]], Compiled] = {}
         self._running: set[Transaction] = set()
-        itself = weakref.ref(self)
-        os.register_at_fork(after_in_child=lambda: _forget(itself))
+        after_fork(self._forget)
+
+    def _forget(self) -> None:
+        self._backend.forget()
+        self._running.clear()
 
     @property
     def in_transaction(self) -> bool:
@@ -218,6 +221,14 @@ class Store:
             connection = self._backend.connect()
         with closing(connection):
             yield connection
+
+    @staticmethod
+    def leave_to_parent(connection: Any) -> None:
+        """Let the end a forked child has of a raw connection to PostgreSQL lead nowhere: closing it then says no goodbye in the parent's name."""
+        if connection is not None and not connection.closed:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            os.dup2(nowhere, connection.fileno())
+            os.close(nowhere)
 
     @contextmanager
     def migrating(self) -> Iterator[sa.Connection]:
@@ -358,10 +369,3 @@ def _backend(url: sa.URL, settings: StoreSettings, application: str) -> Backend:
     from ._backends.postgresql import PostgresqlBackend
 
     return PostgresqlBackend(url, settings, application)
-
-
-def _forget(store: "weakref.ref[Store]") -> None:
-    itself = store()
-    if itself is not None:
-        itself._backend.forget()
-        itself._running.clear()

@@ -55,3 +55,24 @@ class UtcDateTime(TypeDecorator[datetime]):
     def process_result_value(self, value: datetime | str | None, dialect: sa.Dialect) -> datetime | None:
         """Return the aware UTC time."""
         return None if value is None else as_utc(value)
+
+
+class JsonText(TypeDecorator[str]):
+    """Keep JSON as the text it was written as: `json` on PostgreSQL (not `jsonb`, which rewrites it and would break seals), text on SQLite."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: sa.Dialect) -> TypeEngine[str]:
+        """Return `json` for PostgreSQL, text elsewhere."""
+        return dialect.type_descriptor(sa.JSON() if dialect.name == "postgresql" else sa.Text())
+
+    def bind_processor(self, dialect: sa.Dialect) -> None:
+        """Give the driver the text as it is: the type of PostgreSQL would encode it once more."""
+
+    def result_processor(self, dialect: sa.Dialect, coltype: object) -> None:
+        """Take the text as it is."""
+
+    def column_expression(self, column: sa.ColumnElement[str]) -> sa.ColumnElement[str]:
+        """Read the column as text: the driver of PostgreSQL would decode it."""
+        return sa.cast(column, sa.Text)

@@ -3,14 +3,14 @@
 import asyncio
 import threading
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import accumulate
 from time import perf_counter
 from typing import Any
 
 import msgspec
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import Exemplar, HistogramMetricFamily
+from prometheus_client.core import CounterMetricFamily, Exemplar, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.openmetrics.exposition import generate_latest as openmetrics
 from prometheus_client.platform_collector import PlatformCollector
@@ -24,6 +24,7 @@ from ._core import method_label
 MAX_SERIES = 4_096
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 RequestKey = tuple[str, str, int]
+Read = Callable[[], Iterable[tuple[tuple[str, ...], float]]]
 _BOUNDS = (*map(str, BUCKETS), "+Inf")
 TEXT = b"text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS = b"application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -59,6 +60,11 @@ class Metrics:
         """Show what `read` returns at each look; raise ValueError for a name in use."""
         self.gauge(name, description).set_function(read)
 
+    def watch_each(self, name: str, description: str, labels: tuple[str, ...], read: Read, *, counts: bool = False) -> None:
+        """Show each value `read` returns at each look, with its labels; one that `counts` only grows. Raises ValueError for a name in use."""
+        kind = CounterMetricFamily if counts else GaugeMetricFamily
+        self.registry.register(_Family(lambda: kind(name, description, labels=labels), read))
+
     def render(self) -> bytes:
         """Return every metric in the text format 0.0.4."""
         return generate_latest(self.registry)
@@ -69,6 +75,20 @@ class Metrics:
         if "q=0" in [each.strip() for each in wanted.split(";")]:
             return self.render(), TEXT
         return openmetrics(self.registry), OPENMETRICS  # type: ignore[no-untyped-call] # prometheus_client leaves it untyped
+
+
+class _Family(Collector):
+    def __init__(self, make: Callable[[], CounterMetricFamily | GaugeMetricFamily], read: Read) -> None:
+        self._make, self._read = make, read
+
+    def describe(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
+        yield self._make()
+
+    def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
+        family = self._make()
+        for labels, value in self._read():
+            family.add_metric(labels, value)
+        yield family
 
 
 class LoopWatch:

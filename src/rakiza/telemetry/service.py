@@ -1,9 +1,7 @@
 """Trace decision, spans and metrics of the request pass; what user code asks for."""
 
 import logging
-import os
-import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from time import perf_counter
 
 from opentelemetry import trace
@@ -12,6 +10,7 @@ from opentelemetry.trace import NoOpTracerProvider, ProxyTracerProvider, SpanKin
 from rakiza._kernel import Gcra, RequestContext, current, service_at_hand
 from rakiza._kernel.http import OWN_PREFIX
 from rakiza._kernel.ids import sample, span_id, trace_id
+from rakiza._kernel.tasks import after_fork
 
 from ._core import bounded, parse_traceparent, shown_statement
 from ._metrics import LoopWatch, Metrics, RequestDurations
@@ -51,8 +50,7 @@ class Telemetry:
         metrics.watch("trace_spans_dropped", "Spans that found no room to wait in", lambda: self.recorder.dropped)
         metrics.watch("event_loop_lag_seconds", "Longest delay of the event loop of late", lambda: self.loop_lag_seconds or 0.0)
 
-        itself = weakref.ref(self)
-        os.register_at_fork(after_in_child=lambda: _forget(itself))
+        after_fork(self.forget)
 
     def forget(self) -> None:
         """Leave to the parent of a fork what waits, its loop and locks its threads may hold; rooms that start later rely on it in their own forks."""
@@ -104,6 +102,20 @@ class Telemetry:
         elif context.spans is not None:
             self.recorder.forget(context)
 
+    def finish_work(self, context: RequestContext, name: str, seconds: float, error: BaseException | None, said: Mapping[str, Plain]) -> None:
+        """Keep the trace of work outside of requests, begun by `begin`, when it was sampled or failed (semantic conventions, "Messaging")."""
+        if not self.enabled or not (context.sampled or error is not None):
+            self.recorder.forget(context)
+            return
+        span = LightSpan(context, (context.span_id, context.parent_span_id or ""), name, SpanKind.CONSUMER, "rakiza")
+        if error is not None:
+            span.record_exception(error)
+            span.status = StatusCode.ERROR
+        span.ended = perf_counter()
+        span.began = earliest(context, span.ended - seconds)
+        span.attributes |= said
+        self.recorder.keep(context, span)
+
     @staticmethod
     def _describe(span: LightSpan, route: str, status: int, error: BaseException | None, secure: bool) -> None:
         """Say what the server span was about (OpenTelemetry semantic conventions, "HTTP server")."""
@@ -137,12 +149,6 @@ class Telemetry:
             self.slow.add_statement(text, context, seconds)
             if not self._lines.hit("sql", perf_counter()):
                 sql_log.warning("slow statement, %.0f ms: %s", seconds * 1000, text)
-
-
-def _forget(telemetry: "weakref.ref[Telemetry]") -> None:
-    itself = telemetry()
-    if itself is not None:
-        itself.forget()
 
 
 def _server_span(context: RequestContext) -> LightSpan:

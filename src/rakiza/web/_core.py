@@ -5,7 +5,7 @@ import re
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from ipaddress import ip_address
-from typing import Generic, TypeAlias, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 import msgspec
 
@@ -38,6 +38,12 @@ _SESSION = COOKIE.encode()
 _LIGHT = ((b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"strict-origin-when-cross-origin"))
 _DEFAULTS = ((b"content-security-policy", JSON_CSP), (b"cache-control", b"no-store"))
 UNMATCHED = "unmatched"
+READS = frozenset({"GET", "HEAD", "OPTIONS"})
+MAINTENANCE: dict[str, Any] = {
+    "detail": "the data are being brought back from a backup; nothing can be written for a moment", "code": "maintenance",
+    "message_ar": "تُستعاد البيانات الآن من نسخة احتياطية، ولا يمكن الحفظ قبل انتهاء ذلك", "hint": "try again in a moment",
+    "headers": {"retry-after": "5"},
+}  # fmt: skip
 ALREADY = "this application stands inside a platform already; call integrate() once and keep what it returns"
 _FIELD = re.compile(r"\{[^}]*\}")
 _EXAMPLES = ("1", "x", "01890a5d-ac96-774b-bcce-b302099a8057")
@@ -62,6 +68,12 @@ def client_address(peer: str, headers: Mapping[bytes, bytes], trusted_proxies: i
         return peer
     hops = [hop for hop in headers.get(b"x-forwarded-for", b"").decode("latin-1").split(",") if hop.strip()]
     return (forwarded_address(hops[-trusted_proxies]) if len(hops) >= trusted_proxies else None) or peer
+
+
+def time_given(headers: Mapping[bytes, bytes], seconds: float) -> float:
+    """Return the seconds a request has: `x-deadline-ms`, what its caller has left, shortens them and never lengthens."""
+    given = headers.get(b"x-deadline-ms", b"")
+    return min(seconds, int(given) / 1000) if given.isdigit() and len(given) < 19 else seconds
 
 
 @lru_cache(maxsize=4096)
@@ -157,6 +169,7 @@ class PassCore:
         """Who owns this core; held, because an application that took single rooms by `init_…` holds nothing else."""
         self._ctx = ctx
         self._now = ctx.clock.monotonic
+        self._maintenance = ctx.maintenance
         self._authenticator: Authenticator = ctx.ports.authenticator
         self._limit = Gcra(settings.rate_limit_per_minute, 60.0)
         self._told = Gcra(1, 60.0)
@@ -184,7 +197,7 @@ class PassCore:
         client = client_address(peer, headers, proxies) if proxies else peer
         secure = scheme in {"https", "wss"} or (proxies > 0 and headers.get(b"x-forwarded-proto") == b"https")
         context = self.telemetry.begin(method, path, client, headers.get(b"traceparent"), trusted=proxies > 0)
-        context.expires_at = start + settings.request_timeout_seconds
+        context.expires_at = start + (time_given(headers, settings.request_timeout_seconds) if proxies else settings.request_timeout_seconds)
         context.owner = self._ctx
         exchange = Exchange(context, start, secure=secure)
         exchange.agent = headers.get(b"user-agent", b"").decode("utf-8", "replace")
@@ -219,6 +232,8 @@ class PassCore:
         guarded = found is not None or self.settings.protect_application
         if guarded and cross_site(method, headers, has_session=exchange.has_session, host=headers.get(b"host", b""), allowed_hosts=self._hosts):
             return ForbiddenError("this write did not come from the application's own pages", code="cross_site")
+        if self._maintenance.on and method not in READS and not (found is not None and found.route.always):
+            return ServiceUnavailableError(**MAINTENANCE)
         length = headers.get(b"content-length")
         return self._too_large(length, self.body_limit(exchange)) if length is not None else None
 
@@ -257,7 +272,7 @@ class PassCore:
             api_key=key,
             # The Host must be local too: else a page whose name was bound to 127.0.0.1 afterwards would read as the local reader.
             local=not forwarded and is_loopback(peer) and is_local_host(headers.get(b"host", b"").decode("latin-1")),
-            writes=method not in {"GET", "HEAD", "OPTIONS"},
+            writes=method not in READS,
         )
 
     def recall(self, credentials: Credentials) -> Principal | None:

@@ -32,6 +32,7 @@ _JUDGED = tuple(
         "TRANSFER_ENCODING",
         "USER_AGENT",
         "X_API_KEY",
+        "X_DEADLINE_MS",
         "X_FORWARDED_FOR",
         "X_FORWARDED_PROTO",
         "X_REAL_IP",

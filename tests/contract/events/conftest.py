@@ -25,9 +25,7 @@ def clock() -> FrozenClock:
 @pytest.fixture(params=["sqlite", "postgresql"])
 def events_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     if request.param == "sqlite":
-        url = f"sqlite:///{tmp_path / 'events.db'}"
-        migrated(url)
-        yield url
+        yield servers.sqlite_copy(tmp_path / "events.db", "events", migrated)
         return
     server: servers.Postgres = request.getfixturevalue("postgres")
     with server.database(server.template("events", migrated)) as url:

@@ -239,7 +239,7 @@ def test_in_the_background_a_consumer_is_woken_and_stops_between_two_events(stor
 
     events.register_consumer(Consumer(name="webhook", handler=slow))
     events.start()
-    fill(events, 3)  # nobody polls for a minute: it is the growth that wakes
+    fill(events, 3)  # nobody polls for a minute: it is the bus that wakes
     for _ in range(2):
         assert entered.acquire(timeout=30)
         release.release()

@@ -242,7 +242,7 @@ def test_health_shows_the_machine(site: tuple[Platform, Get], monitor: SystemMon
     assert look().status == "fail"  # type: ignore[union-attr]
     assert checks["cpu"].check.fn().status == "warn"  # type: ignore[union-attr]
     monitor._sampled -= 60
-    assert "no sample for 60 s" in str(look().output)  # type: ignore[union-attr]
+    assert "no sample for " in str(look().output)  # type: ignore[union-attr]
     assert look().status == "warn"  # type: ignore[union-attr]
 
 

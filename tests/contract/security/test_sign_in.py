@@ -14,6 +14,7 @@ from rakiza.security import (
     BadCredentialsError,
     EmailTakenError,
     LinkExpiredError,
+    NoUserError,
     Security,
     SecuritySettings,
     TooManyAttemptsError,
@@ -428,3 +429,19 @@ def test_without_a_key_development_reads_from_this_machine_only(store: Store) ->
     assert open_house.authenticate(Credentials(local=False)) is None
     assert open_house.authenticate(Credentials(api_key="")) is None
     assert Security(store, SecuritySettings()).authenticate(Credentials(local=True)) is None
+
+
+def test_work_that_goes_on_without_a_request_has_the_rights_of_now(store: Store, security: Security) -> None:
+    user = security.create_user("later@example.com", "سعاد", "viewer")
+    caller = security.principal(user.id)
+    assert (caller.id, caller.name, caller.user_key, caller.role, caller.kind) == (user.id, "سعاد", user.key, "viewer", "user")
+    assert caller.permissions == security.roles.permissions("viewer")
+    user = security.update_user(user, role="operator")
+    assert security.principal(user.id).permissions == security.roles.permissions("operator")
+    security.update_user(user, disabled=True)
+    for identity in (user.id, "ops-api-key", "nobody", ""):
+        with pytest.raises(NoUserError):
+            security.principal(identity)
+    with_key = Security(store, SecuritySettings(ops_api_key=KEY))
+    assert with_key.principal("ops-api-key").kind == "api_key"
+    with_key.close()

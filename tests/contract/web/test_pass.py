@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rakiza import Platform, build
-from rakiza._kernel import PUBLIC, Request, Response, Route, current, json_response
+from rakiza._kernel import PUBLIC, Request, Response, Route, current, json_response, time_left
 from rakiza.errors import ConflictError
 from rakiza.hub import Platform as HubPlatform
 from rakiza.web import PassCore
@@ -68,6 +68,9 @@ class Host:
             await asyncio.sleep(0)
             return json_response({"request": current().request_id if current() else None})
 
+        def left(_: Request) -> Response:
+            return json_response(time_left())
+
         def fails(_: Request) -> Response:
             raise RuntimeError(SECRET)
 
@@ -89,6 +92,7 @@ class Host:
             route("GET", "/t/item/{name}", echo),
             route("GET", "/t/rest/{rest:path}", echo),
             route("GET", "/t/later", later),
+            route("GET", "/t/left", left),
             route("GET", "/t/fails", fails),
             route("GET", "/t/conflict", conflict),
             route("GET", "/t/pieces", pieces),
@@ -371,6 +375,24 @@ def test_forwarding_headers_count_only_behind_trusted_proxies(kind: str, tmp_pat
     assert host.lines("_requests")[-1]["ip_address"] == "198.51.100.1"
     assert reply.headers["strict-transport-security"].startswith("max-age=63072000")
     host.platform.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("given", "above", "up_to"),
+    [("1500", 0.0, 1.5), ("0", -1.0, 0.0), *((text, 5.0, 20.0) for text in ("99999999", "-5", "1e3", "١٢", "9" * 40))],
+)
+def test_what_a_trusted_caller_has_left_only_shortens_the_deadline(kind: str, tmp_path: Path, given: str, above: float, up_to: float) -> None:
+    host = started(kind, tmp_path, trusted_proxies=1, request_timeout_seconds=20.0)
+    left = host.ask("GET", "/t/left", x_deadline_ms=given.encode().decode("latin-1")).json()
+    host.platform.shutdown()
+    assert above < left <= up_to
+
+
+def test_a_strangers_deadline_is_not_heard(kind: str, tmp_path: Path) -> None:
+    host = started(kind, tmp_path, request_timeout_seconds=20.0)
+    left = host.ask("GET", "/t/left", x_deadline_ms="5").json()
+    host.platform.shutdown()
+    assert 5 < left <= 20
 
 
 def test_a_trace_goes_on_and_a_stranger_cannot_force_spans(kind: str, tmp_path: Path) -> None:

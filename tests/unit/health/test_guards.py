@@ -12,6 +12,7 @@ from rakiza._kernel import Check, CheckResult, SettingsError, SettingsReader
 from rakiza.health import Health, HealthSettings, Observation
 from rakiza.health._backends.clock import HOLD_SECONDS, ClockWatch
 from rakiza.health._core import settled, target
+from rakiza.store import StoreSettings
 from rakiza.testing import FrozenClock
 
 FAST = HealthSettings(good_seconds=0.01, bad_seconds=0.01)
@@ -142,10 +143,10 @@ def test_two_services_of_one_name_stop_the_start() -> None:
 
 def test_redis_by_its_parts_and_by_its_address() -> None:
     read = SettingsReader({}, {}, {"REDIS_HOST": "r.example", "REDIS_PASSWORD": "سر@خطير", "RAKIZA_HEALTH_REDIS_REQUIRED": "true"}, {}).read
-    (redis,) = read(HealthSettings).targets
+    (redis,) = read(HealthSettings).targets(read(StoreSettings).redis_address)
     assert (redis.name, redis.host, redis.port, redis.password, redis.required) == ("redis", "r.example", 6379, "سر@خطير", True)
     assert "سر" not in repr(redis)
-    assert HealthSettings().targets == []
+    assert HealthSettings().targets() == []
 
 
 class Watch(FrozenClock):

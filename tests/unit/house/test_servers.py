@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import threading
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 
@@ -48,7 +49,7 @@ def test_a_database_is_cut_from_a_template_made_once(postgres: servers.Postgres)
         with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as connection:
             connection.execute("create table filled (id int)")
 
-    name = postgres.template(f"tpl{os.getpid()}", fill)
+    name = postgres.template(f"tpl{uuid.uuid4().hex}", fill)
     assert postgres.template(name, fill) == name
     assert len(fills) == 1
     for _ in range(2):
@@ -107,7 +108,7 @@ def test_servers_and_their_folder_go_with_the_run(end: signal.Signals | None) ->
         "import servers, sys, os\n"
         "run = servers.Run()\n"
         "postgres = servers.postgres()\n"
-        "redis = servers.start_redis('r')\n"
+        "redis = servers.start_redis()\n"
         "redis.freeze()\n"
         "pids = [p.read_text().strip() for p in run.folder.glob('*.pid')]\n"
         "print('ready', run.folder, *pids)\n"

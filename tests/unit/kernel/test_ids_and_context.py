@@ -1,5 +1,6 @@
 """Ids, clocks, the request context and cookies."""
 
+import asyncio
 import os
 import re
 from datetime import UTC, datetime
@@ -8,7 +9,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rakiza._kernel import DEFAULT_TENANT, Deadline, RequestContext, current, span_id, token, trace_id, use_context, uuid7
+from rakiza._kernel import (
+    DEFAULT_TENANT,
+    SYSTEM_CLOCK,
+    RequestContext,
+    WorkerPool,
+    current,
+    deadline,
+    span_id,
+    time_left,
+    token,
+    trace_id,
+    use_context,
+    uuid7,
+)
 from rakiza._kernel.attach import framework_of
 from rakiza._kernel.http import cookie_value
 from rakiza.testing import FrozenClock
@@ -62,15 +76,66 @@ def test_the_context_ends_with_its_block_even_by_an_error() -> None:
     assert outer.tenant == DEFAULT_TENANT
     assert outer.traceparent == f"00-{'t' * 32}-{'s' * 16}-01"
     assert inner.traceparent.endswith("-00")
-    assert outer.deadline is None
+    assert outer.expires_at == 0.0
 
 
-def test_deadlines() -> None:
-    assert Deadline(0.0).expired
-    assert Deadline(0.0).remaining() == 0.0
-    later = Deadline.after(1000)
-    assert not later.expired
-    assert 0 < later.remaining() <= 1000
+def test_without_a_deadline_there_is_no_time_left_to_tell() -> None:
+    assert time_left() is None
+    with use_context(RequestContext("r1", "t" * 32, "s" * 16)):
+        assert time_left() is None
+
+
+def test_a_deadline_can_only_shorten() -> None:
+    with deadline(100):
+        assert 99 < left() <= 100
+        with deadline(1000):
+            assert 99 < left() <= 100
+            with deadline(10), deadline(50):
+                assert 9 < left() <= 10
+        assert 99 < left() <= 100
+    assert time_left() is None
+
+
+def test_the_request_and_the_blocks_share_the_nearest_deadline() -> None:
+    context = RequestContext("r1", "t" * 32, "s" * 16)
+    context.expires_at = SYSTEM_CLOCK.monotonic() + 50
+    with deadline(100), use_context(context):
+        assert 49 < left() <= 50
+        with deadline(100):
+            assert 49 < left() <= 50
+        with deadline(5):
+            assert 4 < left() <= 5
+    context.expires_at = SYSTEM_CLOCK.monotonic() - 1
+    with use_context(context), deadline(100):
+        assert left() == 0.0
+
+
+def test_a_deadline_ends_with_its_block_and_travels_to_threads_and_tasks() -> None:
+    pool, told = WorkerPool(1), []
+
+    async def inside() -> None:
+        told.append(left())
+
+    with pytest.raises(KeyError), deadline(10):
+        told.append(pool.submit(left).result())
+        asyncio.run(inside())
+        raise KeyError
+    pool.close()
+    assert all(9 < seconds <= 10 for seconds in told)
+    assert len(told) == 2
+    assert time_left() is None
+
+
+@pytest.mark.parametrize("seconds", [-1, float("nan")])
+def test_a_deadline_is_a_time(seconds: float) -> None:
+    with pytest.raises(ValueError, match="number of seconds"), deadline(seconds):
+        pass
+
+
+def left() -> float:
+    seconds = time_left()
+    assert seconds is not None
+    return seconds
 
 
 def test_a_frozen_clock_moves_only_when_told() -> None:

@@ -1,8 +1,11 @@
 """Settings: who wins, what is refused, what is shown."""
 
+import math
+import re
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -142,3 +145,27 @@ def test_a_dotenv_line_that_is_no_assignment_is_named(tmp_path: Path, line: str)
     path.write_text(f"A=1\n{line}\n", encoding="utf-8")
     with pytest.raises(SettingsError, match="line 2"):
         read_dotenv(path)
+
+
+class LimitSettings(RoomSettings, frozen=True, kw_only=True):
+    """Have numbers in every place."""
+
+    room: ClassVar[str] = "limit"
+
+    wait_seconds: Annotated[float, msgspec.Meta(ge=0.001, le=1)] = 0.5
+    steps: tuple[float, ...] = ()
+    thresholds: dict[str, float] = msgspec.field(default_factory=dict)
+
+
+@pytest.mark.parametrize("text", ["nan", "NaN", "inf", "-inf", "Infinity", "1e999"])
+@pytest.mark.parametrize("field", ["wait_seconds", "steps"])
+def test_a_number_that_is_none_is_refused_by_name(field: str, text: str) -> None:
+    name = f"RAKIZA_LIMIT_{field.upper()}"
+    with pytest.raises(SettingsError, match=rf"^{name} = .*{re.escape(text)}.* \(environment\): "):
+        SettingsReader({}, environ={name: text}, dotenv={}).read(LimitSettings)
+
+
+@pytest.mark.parametrize("given", [{"wait_seconds": math.nan}, {"steps": [1.0, math.inf]}, {"thresholds": {"cpu": math.nan}}])
+def test_a_number_that_is_none_is_refused_as_an_argument(given: dict[str, object]) -> None:
+    with pytest.raises(SettingsError, match=rf"^RAKIZA_LIMIT_{next(iter(given)).upper()} = .* \(argument\): "):
+        SettingsReader({"limit": given}, environ={}, dotenv={}).read(LimitSettings)

@@ -4,16 +4,21 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import msgspec
 import pytest
 
-from rakiza._kernel import LocalFile
+from rakiza._kernel import Check, CheckResult, LocalFile, Ports, UnitOfWork
+from rakiza.health import Observation
 from rakiza.monitoring import Alert, MonitoringSettings, SystemMonitor
-from rakiza.monitoring._alerts import MAX_QUEUE, MAX_REMEMBERED, Alerts, Webhook
+from rakiza.monitoring._alerts import MAX_QUEUE, MAX_REMEMBERED, AlertMail, Alerts, Webhook
+from rakiza.monitoring.service import check_values
+from rakiza.resilience import registry
+from rakiza.testing import FrozenClock
 
 TICK = 5.0
 RULES = MonitoringSettings(alert_after_seconds=15).rules(TICK)
@@ -80,6 +85,38 @@ def test_a_second_process_that_sees_the_same_is_silent(path: Path) -> None:
     assert (len(one.told), [event for event, *_ in other.told]) == (1, ["ended"])
     assert one.alerts.active() == other.alerts.active() == []
     assert len(one.alerts.recent()) == 1
+
+
+def seen(status: str, output: str | None = None, arabic: str | None = None, *, looked: bool = True) -> Observation:
+    result = CheckResult(status, output=output, output_ar=arabic)
+    return Observation(Check(name="backup", fn=lambda: result), result, FrozenClock().now() if looked else None)
+
+
+def test_a_health_check_that_is_not_well_for_long_raises_an_alert_in_its_own_words(path: Path) -> None:
+    watch = Watch(path)
+
+    def look(times: int, one: Observation | None) -> list[tuple[str, str, str]]:
+        values, said = check_values([one] if one is not None else [])
+        for _ in range(times):
+            watch.now += 5
+            watch.alerts.look(values, watch.at, said)
+        return watch.told
+
+    assert look(5, seen("fail", "not looked at yet", looked=False)) == []
+    assert look(2, seen("warn", "too old")) == []
+    assert look(1, seen("pass")) == []
+    assert look(3, seen("warn", "too old", "قديمة")) == [("raised", "check:backup", "warning")]
+    [alert] = watch.alerts.active()
+    assert (alert.message_en, alert.message_ar, alert.metric) == ("Check backup: too old", "الفحص backup: قديمة", "check:backup")
+    again = Watch(path, now=watch.now)
+    assert again.alerts.active() == [alert], "it outlives the process"
+    look(9, seen("fail", "not looked at yet", looked=False))
+    assert watch.alerts.active() == [alert], "what nobody has looked at yet ends nothing"
+    assert look(3, seen("fail"))[-1] == ("changed", "check:backup", "critical")
+    assert look(3, seen("pass"))[-1] == ("ended", "check:backup", "critical")
+    look(3, seen("warn"))
+    assert watch.alerts.active()[0].message_ar == "الفحص backup: ليس سليما"
+    assert look(3, None)[-1][0] == "ended", "there is no such check any more"
 
 
 def test_another_process_s_alert_is_shown(path: Path) -> None:
@@ -224,12 +261,28 @@ def test_a_redirect_is_not_followed_and_a_failure_is_logged_once(receiver: str, 
     assert "secret-token" not in caplog.text
 
 
-def test_nobody_listening_is_counted_and_the_queue_is_bounded() -> None:
+def test_nobody_listening_is_counted_and_left_alone_and_the_queue_is_bounded() -> None:
     webhook = Webhook("http://127.0.0.1:9", "site")
     for _ in range(MAX_QUEUE + 50):
         webhook.offer("raised", alert())
+    for _ in range(3):
+        webhook.send()
+    assert webhook.failures == 5
+    assert len(webhook._queue) == MAX_QUEUE - 5
+
+
+def test_what_waits_while_the_receiver_is_left_alone_is_sent_when_it_is_back(receiver: str) -> None:
+    webhook = Webhook(receiver + "/away", "site")
+    for number in range(7):
+        webhook.offer("raised", alert(f"a{number}"))
     webhook.send()
-    assert webhook.failures == MAX_QUEUE
+    assert len(Receiver.received) == 5
+    webhook._url = urlsplit(receiver + "/back")
+    webhook.send()
+    assert len(Receiver.received) == 5
+    registry.breakers.get("alert webhook 127.0.0.1").reset()
+    webhook.send()
+    assert [msgspec.json.decode(body)["alert"]["name"] for path, body in Receiver.received if path == "/back"] == ["a5", "a6"]
 
 
 def test_a_running_monitor_posts_from_the_background(receiver: str) -> None:
@@ -261,3 +314,81 @@ def test_a_receiver_that_never_answers_holds_up_no_sample() -> None:
         connection.close()
         monitor.stop_monitoring()
     assert monitor._webhook.failures == 1
+
+
+# -- by mail
+
+
+class Post:
+    """Be a mailer that fails as often as it is told and keeps the rest."""
+
+    def __init__(self, failures: int = 0) -> None:
+        self.failures = failures
+        self.sent: list[tuple[tuple[str, ...], str | None, dict[str, str | int | float | bool]]] = []
+
+    def send(
+        self,
+        to: Collection[str],
+        subject: str = "",
+        text: str = "",
+        *,
+        html: str | None = None,
+        template: str | None = None,
+        data: Mapping[str, str | int | float | bool] | None = None,
+        tx: UnitOfWork | None = None,
+    ) -> None:
+        if self.failures:
+            self.failures -= 1
+            raise OSError("the database is away")
+        self.sent.append((tuple(to), template, dict(data or {})))
+
+
+def alert_mail(post: Post) -> AlertMail:
+    ports = Ports()
+    mail = AlertMail(("sara@example.com", "مدير@example.com"), "نوفل", ports)
+    ports.mailer = post  # mail comes later than monitoring
+    return mail
+
+
+def test_an_alert_is_mailed_when_it_is_raised_becomes_critical_and_ends() -> None:
+    post = Post()
+    mail = alert_mail(post)
+    critical = msgspec.structs.replace(alert(), level="critical")
+    for event, one in (("raised", alert()), ("changed", critical), ("changed", alert()), ("ended", msgspec.structs.replace(alert(), ended="later"))):
+        mail.offer(event, one)
+    assert post.sent == []
+    mail.send()
+    assert [(template, data["level_ar"], data["ended"]) for _, template, data in post.sent] == [
+        ("alert_raised", "تحذير", ""),
+        ("alert_raised", "حرج", ""),
+        ("alert_ended", "تحذير", "later"),
+    ]
+    to, _, data = post.sent[0]
+    assert to == ("sara@example.com", "مدير@example.com")
+    assert (data["application"], data["message_ar"], data["message_en"], data["since"]) == ("نوفل", "مرتفع", "high", "now")
+
+
+def test_mail_that_cannot_be_left_with_the_queue_waits_in_its_order_and_is_bounded() -> None:
+    post = Post(failures=1)
+    mail = alert_mail(post)
+    for number in range(MAX_QUEUE + 5):
+        mail.offer("raised", alert(str(number)))
+    with pytest.raises(OSError, match="away"):
+        mail.send()
+    mail.offer("ended", msgspec.structs.replace(alert(), ended="later"))
+    mail.send()
+    assert len(post.sent) == MAX_QUEUE
+    assert post.sent[-1][1] == "alert_ended"
+
+
+BAD = ("sara", "@example.com", "sara@", "a@example.com\nBcc: b@example.com", "a@example.com b@example.com", "س <a@example.com>")
+
+
+@pytest.mark.parametrize("address", BAD)
+def test_who_cannot_be_written_to_stops_the_start(address: str) -> None:
+    with pytest.raises(ValueError, match="alert_email_to"):
+        MonitoringSettings(alert_email_to=("sara@example.com", address))
+
+
+def test_arabic_addresses_can_be_written_to() -> None:
+    assert MonitoringSettings(alert_email_to=("مدير@مثال.السعودية",)).alert_email_to

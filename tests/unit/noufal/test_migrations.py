@@ -72,7 +72,7 @@ def test_migrated_tables_are_the_declared_ones(store: Store) -> None:
 def test_lines_of_an_earlier_version_learn_the_import_that_brought_them(store: Store, before: Migrations) -> None:
     migrate(store, [before])
     fill(store)
-    assert migrate(store, [NOW]) == [MigrationState("noufal", "0001", "0002")]
+    assert migrate(store, [NOW]) == [MigrationState("noufal", "0001", "0003")]
     assert differences(store, metadata, NOW.prefix) == []
     query = sa.select(item.c.code, bill_import.c.file_name).select_from(item.outerjoin(bill_import, bill_import.c.id == item.c.import_id))
     with store.read() as tx:

@@ -247,7 +247,7 @@ def test_a_deadlock_is_told_apart_and_can_be_tried_again(postgres_url: str) -> N
     with store.begin() as tx:
         tx.execute(sa.text("create table t (a int primary key, n int)"))
         tx.execute(sa.text("insert into t values (1, 0), (2, 0)"))
-    both = threading.Barrier(2, timeout=10)
+    both = threading.Barrier(2, timeout=60)
     calls: list[int] = []
 
     def move(first: int, second: int) -> None:

@@ -1,6 +1,7 @@
 """What was slow and what was repeated."""
 
 import logging
+import time
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
@@ -98,10 +99,10 @@ def test_slow_statements_are_listed_and_logged_without_values(platform: Platform
     with caplog.at_level(logging.WARNING, "rakiza.sql"):
         context = finished(telemetry, platform, work)
         work()  # outside of a request it is seen all the same
-    (row,) = telemetry.slow.statements()
+    (row,) = (row for row in telemetry.slow.statements() if "RECURSIVE" in row.statement)  # on a busy machine others are slow as well
     assert (row.count, row.trace_id, row.route) == (2, "", "")
     assert row.max_ms >= row.mean_ms >= 10
-    lines = [record for record in caplog.records if record.name == "rakiza.sql"]
+    lines = [record for record in caplog.records if record.name == "rakiza.sql" and "RECURSIVE" in record.getMessage()]
     assert len(lines) == 2
     assert "WITH RECURSIVE" in lines[0].getMessage()
     assert "كلمة" not in lines[0].getMessage()
@@ -113,7 +114,8 @@ def test_a_storm_of_slow_statements_does_not_fill_the_log(platform: Platform, ca
         for number in range(200):
             platform.tracer.add_slow_statement(f"SELECT a{number}", 0.5)
         platform.tracer.add_slow_statement("SELECT fast", 0.005)
-    assert len([record for record in caplog.records if record.name == "rakiza.sql"]) == 30
+    told = len([record for record in caplog.records if record.name == "rakiza.sql"])
+    assert 25 <= told <= 50  # a burst of 30; a busy machine has spent some before and gains some meanwhile
     assert platform.tracer.slow.statements()[0].count == 1
     assert len(platform.tracer.slow.statements()) == 200
 
@@ -157,9 +159,15 @@ def test_a_store_without_a_platform_works(sqlite_url: str) -> None:
 
 
 def test_open_transactions_are_a_metric(platform: Platform) -> None:
-    def shown() -> set[str]:
-        return {line for line in platform.metrics.render().decode().splitlines() if line.startswith("store_")}
+    def shows(number: float) -> None:
+        give_up = time.monotonic() + 20
+        while True:  # the platform's own tasks open transactions of their own now and then
+            shown = {line for line in platform.metrics.render().decode().splitlines() if line.startswith("store_")}
+            if shown == {f"store_transactions_open {number}", "store_pool_connections 10.0"}:
+                return
+            assert time.monotonic() < give_up, shown
+            time.sleep(0.005)
 
     with platform.store.read():
-        assert shown() == {"store_transactions_open 1.0", "store_pool_connections 10.0"}
-    assert shown() == {"store_transactions_open 0.0", "store_pool_connections 10.0"}
+        shows(1.0)
+    shows(0.0)

@@ -15,8 +15,9 @@ export class Feed {
   readonly health = new Part((signal) => api.health(signal));
   readonly errors = new Part((signal) => api.errors({ state: 'open', limit: 1 }, signal));
   readonly history = new Part((signal) => api.history(this.range(), signal));
-  /** Rooms that come later: nothing is said of them while they are not there. */
+  /** Rooms that an application may lack: nothing is said of them while they are not there. */
   readonly cache = new Part((signal) => api.cacheStats(signal));
+  readonly jobs = new Part((signal) => api.jobStats(signal));
   readonly backup = new Part((signal) => api.backupStats(signal));
   readonly main = [this.host, this.metrics, this.requests, this.history, this.alerts, this.runtime, this.health, this.errors, this.processes];
   #ticks = 0;
@@ -25,7 +26,7 @@ export class Feed {
 
   async load(): Promise<void> {
     const due = this.#ticks++ % SLOW_TICKS === 0;
-    const quick = [this.host, this.metrics, this.requests, this.alerts, this.runtime, this.health, this.errors, this.processes, this.cache];
+    const quick = [this.host, this.metrics, this.requests, this.alerts, this.runtime, this.health, this.errors, this.processes, this.cache, this.jobs];
     const now = [...quick, ...(due ? [this.backup] : []), ...(due || this.range() === '1h' ? [this.history] : [])];
     await Promise.all(now.map((part) => part.refresh()));
   }

@@ -1,6 +1,5 @@
 """The log on PostgreSQL: a batch is one call of one function on a connection of its own; only what that refuses is judged step by step."""
 
-import os
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from datetime import datetime
@@ -72,16 +71,8 @@ class PostgresqlLog(SqlLog):
 
     def forget(self) -> None:
         """Leave the connection to the parent of a fork."""
-        leave_to_parent(self._connection)
+        self.store.leave_to_parent(self._connection)
         self.close()
-
-
-def leave_to_parent(connection: Any) -> None:
-    """Let this process's end of a connection it inherited lead nowhere, so that closing it does not say goodbye in the parent's name."""
-    if connection is not None and not connection.closed:
-        nowhere = os.open(os.devnull, os.O_RDWR)
-        os.dup2(nowhere, connection.fileno())
-        os.close(nowhere)
 
 
 def _arguments(events: Sequence[NewEvent], now: datetime) -> tuple[str, datetime, bool, bool]:

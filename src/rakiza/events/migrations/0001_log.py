@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-from rakiza.events.tables import EventId, JsonText
-from rakiza.store import BigKey, UtcDateTime
+from rakiza.events.tables import EventId
+from rakiza.store import BigKey, JsonText, UtcDateTime
 
 revision = "0001"
 down_revision = None

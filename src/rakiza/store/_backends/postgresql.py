@@ -39,7 +39,7 @@ class PostgresqlBackend:
         event.listen(self.engine, "connect", self._prepare)
         event.listen(self.engine, "checkout", _drop_if_hung_up)
 
-    def _prepare(self, driver: "psycopg.Connection[Any]", _record: object) -> None:
+    def _prepare(self, driver: "psycopg.Connection[Any]", record: Any) -> None:
         settings = self._settings
         autocommit, driver.autocommit = driver.autocommit, True
         driver.execute(
@@ -48,6 +48,7 @@ class PostgresqlBackend:
             [str(int(settings.statement_timeout_seconds * 1000)), str(int(settings.idle_transaction_timeout_seconds * 1000))],
         )
         driver.autocommit = autocommit
+        record.info["new"] = True
 
     def open(self, writing: bool) -> Session:
         return Session((self.engine if writing else self._reading).connect(), writing)
@@ -115,9 +116,10 @@ _TROUBLE: dict[str, tuple[type[StoreError], str, str, str]] = {
 }
 
 
-def _drop_if_hung_up(driver: "psycopg.Connection[Any]", _record: object, _fairy: object) -> None:
+def _drop_if_hung_up(driver: "psycopg.Connection[Any]", record: Any, _fairy: object) -> None:
     # An idle connection has something to read when the server hung up: one system call instead of a round trip.
+    # A new one is not looked at: after a second hang-up SQLAlchemy raises an error about its own use, the first statement one of the driver's.
     poll = select.poll()
     poll.register(driver.fileno(), select.POLLIN | select.POLLHUP)
-    if poll.poll(0):
+    if not record.info.pop("new", False) and poll.poll(0):
         raise sa.exc.DisconnectionError

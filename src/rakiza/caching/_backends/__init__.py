@@ -1,0 +1,1 @@
+"""One file per medium of the second level."""

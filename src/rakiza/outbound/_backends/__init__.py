@@ -1,0 +1,1 @@
+"""What carries outgoing calls: one file for each library."""

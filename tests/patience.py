@@ -1,0 +1,15 @@
+"""How long a test waits for what must come: the machine may be busy, and what comes at once costs nothing."""
+
+import time
+from collections.abc import Callable
+
+SECONDS = 120
+"""The one limit of all waits; pytest ends a test that waits for ever otherwise."""
+
+
+def until(holds: Callable[[], object], what: object = "it did not come to pass") -> None:
+    """Return once `holds()` is true; raise AssertionError that says `what` when it never is."""
+    end = time.monotonic() + SECONDS
+    while not holds():
+        assert time.monotonic() < end, what
+        time.sleep(0.005)
