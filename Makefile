@@ -26,6 +26,9 @@ run: ## From nothing to the ERP with demo data on http://127.0.0.1:PORT (PORT=80
 	@$(MAKE) --no-print-directory $(VENV)/.editable
 	@exec $(BIN)/noufal serve --demo --port $(PORT)
 
+# byte code is kept: thousands of processes would compile the same modules
+unexport PYTHONDONTWRITEBYTECODE
+
 test: export UI_BUILD = require
 test: ## From nothing to a green suite: the checks, then every test
 	@$(MAKE) --no-print-directory setup

@@ -14,8 +14,10 @@ import pytest
 import object_stores
 import servers
 
-# A timing is never asserted, not even by a library: the machine may be busy.
-hypothesis.settings.register_profile("house", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+# A timing is never asserted, not even by a library: the machine may be busy. Each run looks at other examples, so few of them find much in time.
+HOUSE = hypothesis.settings(deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.register_profile("house", HOUSE, max_examples=40)
+hypothesis.settings.register_profile("long", HOUSE, max_examples=1000)
 hypothesis.settings.load_profile("house")
 
 RUN = pytest.StashKey[servers.Run]()
@@ -74,6 +76,12 @@ def without(reason: str) -> NoReturn:
     if os.environ.get("CI") == "true":
         pytest.fail(f"{reason}; CI must not skip", pytrace=False)
     pytest.skip(reason)
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no platform that another test of this process left running be the one at hand."""
+    monkeypatch.setattr("rakiza._kernel.part._default", [])
 
 
 @pytest.fixture(scope="session")

@@ -150,7 +150,7 @@ def broken_server(breaks_at: str, *, hangs: bool) -> Iterator[int]:
                         connection.settimeout(10)
                         _talk(connection, breaks_at)
                         if hangs:
-                            over.wait(30)
+                            over.wait()
 
         thread = threading.Thread(target=serve)
         thread.start()

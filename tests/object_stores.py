@@ -16,7 +16,6 @@ from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
-import boto3
 import httpx
 
 import servers
@@ -79,6 +78,8 @@ class Buckets:
     def __init__(self, endpoint: str) -> None:
         """Use the server at an address."""
         self.endpoint = endpoint
+        import boto3
+
         self.client: Any = boto3.client(
             "s3",
             endpoint_url=endpoint,

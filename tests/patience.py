@@ -9,7 +9,8 @@ SECONDS = 120
 
 def until(holds: Callable[[], object], what: object = "it did not come to pass") -> None:
     """Return once `holds()` is true; raise AssertionError that says `what` when it never is."""
-    end = time.monotonic() + SECONDS
+    end, pause = time.monotonic() + SECONDS, 0.002
     while not holds():
         assert time.monotonic() < end, what
-        time.sleep(0.005)
+        time.sleep(pause)
+        pause = min(pause * 1.2, 0.05)

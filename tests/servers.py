@@ -12,7 +12,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import threading
 import uuid
@@ -23,6 +22,7 @@ from typing import IO, Self
 import psycopg
 from psycopg import sql
 
+import forks
 import patience
 
 FOLDER_VARIABLE = "RK_TEST_FOLDER"
@@ -377,15 +377,7 @@ class Child:
     def __init__(self, source: str, *arguments: str, env: dict[str, str] | None = None, cwd: Path | None = None) -> None:
         """Run the source text with this interpreter; `env` is added to this process's environment."""
         self.lines: list[str] = []
-        self.process = subprocess.Popen(
-            [sys.executable, "-u", "-c", source, *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env={**os.environ, **(env or {})},
-            cwd=cwd,
-        )
+        self.process = forks.start(source, *arguments, env=env, cwd=cwd)
 
     @property
     def output(self) -> IO[str]:

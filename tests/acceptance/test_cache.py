@@ -44,12 +44,6 @@ def flask_app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, redis_port: int |
         platform.shutdown()
 
 
-@pytest.fixture(autouse=True)
-def alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let no platform of another test in this process be the one at hand."""
-    monkeypatch.setattr("rakiza._kernel.part._default", [])
-
-
 def test_the_specified_example_word_for_word(redis_port: int | None) -> None:
     cache = CacheManager(use_redis=True, redis_config={'host': 'localhost', 'port': redis_port or servers.free_port(), 'db': 0, 'password': None})
     cache.set("user:123", {"name": "Ahmed", "role": "Admin"}, ttl=300)

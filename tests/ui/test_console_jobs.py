@@ -1,5 +1,6 @@
 """The console's pages of jobs and schedules, over a queue that works while one looks."""
 
+import functools
 import json
 import re
 import runpy
@@ -15,6 +16,7 @@ from browsing import DOWN, LOOKS, SHIFT, assert_fits, enter, opened, reader, sai
 DEV = Path(__file__).parents[2] / "ui/dev"
 
 
+@functools.cache
 def known() -> dict[int, dict[str, Any]]:
     """Return the jobs that the stand-in begins with."""
     sys.path.insert(0, str(DEV))
@@ -25,13 +27,14 @@ def known() -> dict[int, dict[str, Any]]:
         sys.modules.pop("mock", None)
 
 
-JOBS = known()
-FIRST = {job["state"]: number for number, job in reversed(JOBS.items())}
-PATHS = {390: ("jobs", f"jobs/{FIRST['running']}", "schedules"), 1440: ("jobs?state=retry", f"jobs/{FIRST['failed']}", "schedules")}
-
-
 def of(state: str) -> list[int]:
-    return [number for number, job in JOBS.items() if job["state"] == state]
+    return [number for number, job in known().items() if job["state"] == state]
+
+
+def paths(width: int) -> tuple[str, ...]:
+    if width < 700:
+        return ("jobs", f"jobs/{of('running')[0]}", "schedules")
+    return ("jobs?state=retry", f"jobs/{of('failed')[0]}", "schedules")
 
 
 def rows_of(page: Page) -> Any:
@@ -47,7 +50,7 @@ def test_every_page_is_accessible_and_fits_and_does_not_jump(address: str, brows
     context.add_init_script(SHIFT)
     page = context.new_page()
     enter(page, address)
-    for path in PATHS[width]:
+    for path in paths(width):
         page.set_viewport_size({"width": width, "height": 900})
         page.goto(address + path)
         page.locator("main h1").first.wait_for()
@@ -93,7 +96,7 @@ def test_jobs_are_found_by_what_they_hold_and_by_the_address(tab: Page, address:
     tab.goto(f"{address}jobs?state=waiting")
     assert "عاملا يعرفها" in rows_of(tab).filter(has_text="legacy:sync").first.inner_text()
     tab.get_by_role("link", name="عرضها").click()
-    expect(rows_of(tab)).to_have_count(len([number for number in of("waiting") if JOBS[number]["task"].startswith("legacy")]))
+    expect(rows_of(tab)).to_have_count(len([number for number in of("waiting") if known()[number]["task"].startswith("legacy")]))
 
 
 def test_keys_lead_through_the_list_and_pick_from_it(tab: Page, address: str) -> None:
@@ -156,8 +159,8 @@ def test_a_queue_is_paused_and_limited(tab: Page, address: str) -> None:
 
 
 def test_a_failed_job_tells_its_story_and_is_corrected(tab: Page, address: str) -> None:
-    number = next(one for one in of("failed") if JOBS[one]["task"] == "email:send")
-    job = JOBS[number]
+    number = next(one for one in of("failed") if known()[one]["task"] == "email:send")
+    job = known()[number]
     tab.goto(f"{address}jobs/{number}")
     tab.get_by_role("heading", name="email:send").wait_for()
     assert json.loads(tab.get_by_role("group", name="المدخلات").inner_text()) == job["payload"]
@@ -183,7 +186,7 @@ def test_a_failed_job_tells_its_story_and_is_corrected(tab: Page, address: str) 
 
 
 def test_a_running_job_is_asked_to_stop_and_another_like_it_is_made(tab: Page, address: str) -> None:
-    number = FIRST["running"]
+    number = of("running")[0]
     tab.goto(f"{address}jobs/{number}")
     tab.get_by_role("button", name="إلغاء", exact=True).click()
     tab.locator("dialog .danger").click()
@@ -193,7 +196,7 @@ def test_a_running_job_is_asked_to_stop_and_another_like_it_is_made(tab: Page, a
     tab.get_by_label("التأجيل بالثواني").fill("٣٦٠٠")
     with tab.expect_request(lambda request: request.method == "POST") as sent:
         tab.get_by_role("button", name="إضافة المهمة").click()
-    job = {name: JOBS[number][name] for name in ("task", "queue", "payload", "priority", "tags")}
+    job = {name: known()[number][name] for name in ("task", "queue", "payload", "priority", "tags")}
     assert sent.value.post_data_json == {**job, "delay_seconds": 3600}
     tab.wait_for_url(re.compile(rf"/jobs/(?!{number}$)\d+$"))
     tab.get_by_role("button", name="تشغيل الآن").click()

@@ -10,7 +10,7 @@ from .clock import SYSTEM_CLOCK, Clock, SystemClock
 from .context import DEFAULT_TENANT, RequestContext, current, deadline, request_context, time_left, use_context
 from .gcra import Gcra
 from .http import Request, Response, Route, json_response
-from .ids import span_id, token, trace_id, uuid7, uuid7_text
+from .ids import draw, span_id, token, trace_id, uuid7, uuid7_text
 from .local import LocalFile
 from .maintenance import Maintenance, Pause
 from .part import Check, CheckResult, Command, Context, Finding, Migrations, Part, judged, service_at_hand, set_default
@@ -68,6 +68,7 @@ __all__ = [
     "current",
     "deadline",
     "describe",
+    "draw",
     "framework_of",
     "json_response",
     "judged",

@@ -36,6 +36,11 @@ def span_id() -> str:
     return "%016x" % (_hex.getrandbits(64) or 1)
 
 
+def draw() -> float:
+    """Return a random number from 0 to below 1 that spreads moments in time; the application's own `random` is neither read nor moved."""
+    return _hex.random()
+
+
 def sample(ratio: float) -> bool:
     """Return true for about `ratio` of the calls."""
     return _hex.random() < ratio

@@ -93,10 +93,10 @@ class Bus:
 
         `lost` is called when messages may have been missed: at the start, and when the database was away. Raises ValueError as `on` does.
         """
-        hearer = Hearer(topic, call, lost)
-        self._watch(topic)
-        with self._changed:
+        hearer = Hearer(_checked(topic), call, lost)
+        with self._changed:  # before anybody watches, so that it is told of the start
             self._hearers.setdefault(topic, weakref.WeakSet()).add(hearer)
+        self._watch(topic)
         self._carrier.begin()
         return hearer
 

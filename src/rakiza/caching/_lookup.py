@@ -1,13 +1,12 @@
 """How a value is found: in memory, in Redis, by another caller or process that loads it, or by loading it; written once for threads and loops."""
 
 import logging
-import random
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeGuard
 
 import msgspec
 
-from rakiza._kernel import Clock, WorkerPool, token
+from rakiza._kernel import Clock, WorkerPool, draw, token
 
 from ._backends.redis import FENCE, FILL, TOKEN_MILLISECONDS, Command, RedisLevel
 from ._core import FORMAT, Lifetime, Stored, checked_tags, lifetime, pack, unpack, valid
@@ -244,7 +243,7 @@ class Lookup:
         """Store what was loaded in Redis, if nobody took the lock away, and say what memory is to keep."""
         key, tags, level = flight.key, tuple(flight.tags), self.level
         ttl = plan.none_ttl if value is None and plan.none_ttl is not None else plan.ttl
-        life = lifetime(ttl, plan.stale_for, plan.eager, random.random())  # noqa: S311 - spreads ends
+        life = lifetime(ttl, plan.stale_for, plan.eager, draw())
         if level is not None and held is not None and flight.spoiled:
             yield Ask(level, level.unlock(key, held.lock))
         elif level is not None and held is not None:

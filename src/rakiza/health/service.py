@@ -1,12 +1,11 @@
 """Look at components in the background; probes only read what was seen."""
 
 import asyncio
-import random
 import threading
 import time
 from collections.abc import Awaitable, Callable
 
-from rakiza._kernel import SYSTEM_CLOCK, Check, CheckResult, Clock, describe
+from rakiza._kernel import SYSTEM_CLOCK, Check, CheckResult, Clock, describe, draw
 from rakiza._kernel.tasks import after_fork
 
 from ._core import Observation, details, groups, overall, settled
@@ -156,7 +155,7 @@ class Health:
         shown = settled(watched.seen, result, watched.bad, self.settings.failures)
         watched.seen = Observation(watched.seen.check, shown, self._clock.now(), seconds)
         pause = self.settings.good_seconds if result.status == "pass" else self.settings.bad_seconds
-        watched.due = self._clock.monotonic() + pause * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
+        watched.due = self._clock.monotonic() + pause * (0.8 + 0.4 * draw())
 
 
 async def _bounded(outcome: Awaitable[CheckResult], seconds: float) -> CheckResult:

@@ -1,6 +1,5 @@
 """The life of a job as a pure state machine, and the decisions about it: no clock, no I/O."""
 
-import random
 from collections.abc import Callable, Generator, Iterable, Mapping
 from datetime import datetime, timedelta
 from math import isfinite
@@ -8,7 +7,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from rakiza._kernel import describe
+from rakiza._kernel import describe, draw
 
 from .errors import LONGEST_SECONDS, Cancel, JobCancelled, JobError, JobTimeout, Retry, Snooze
 
@@ -140,7 +139,7 @@ class Backoff(msgspec.Struct, frozen=True):
     cap: float = 600.0
     jitter: bool = True
 
-    def seconds(self, attempt: int, draw: Callable[[], float] = random.random) -> float:
+    def seconds(self, attempt: int, draw: Callable[[], float] = draw) -> float:
         """Return the pause after the failed attempt of that number, from 1."""
         bound = min(self.cap, self.base * self.factor ** min(max(attempt - 1, 0), 64))
         return bound * draw() if self.jitter else bound

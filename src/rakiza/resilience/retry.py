@@ -1,13 +1,12 @@
 """Try again: a bounded number of times, within the deadline, after a pause with jitter, and only a share of all calls."""
 
 import asyncio
-import random
 import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import ClassVar
 
-from rakiza._kernel import time_left
+from rakiza._kernel import draw, time_left
 
 from ._shelf import Shelf
 from .composition import RETRY, AsyncCall, Call, Errors, Policy, kinds_of
@@ -106,9 +105,9 @@ class Retry(Policy):
             return None
         asked = self.after(error)
         if asked is not None:
-            seconds = asked * random.uniform(1.0, 1.1)  # noqa: S311 - jitter
+            seconds = asked * (1.0 + 0.1 * draw())
         else:
-            seconds = random.uniform(0.0, min(self.max_seconds, self.base_seconds * 2.0 ** min(attempt - 1, 60)))  # noqa: S311
+            seconds = draw() * min(self.max_seconds, self.base_seconds * 2.0 ** min(attempt - 1, 60))
         left = time_left()
         if (asked or 0.0) > self.max_seconds or (left is not None and seconds >= left):
             return None

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,6 +13,7 @@ from typing import Any, Literal, TypeVar, cast
 
 import sqlalchemy as sa
 
+from rakiza._kernel import draw
 from rakiza._kernel.tasks import after_fork
 from rakiza.telemetry import observed
 
@@ -244,7 +244,7 @@ class Store:
             except StoreConflictError:
                 if self.in_transaction:
                     raise
-                time.sleep(random.uniform(0, 0.02 * 2**attempt))  # noqa: S311 - spreads the next attempts
+                time.sleep(draw() * 0.02 * 2**attempt)
         return work()
 
     def explain(self, error: BaseException) -> StoreError | None:

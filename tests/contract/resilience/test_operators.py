@@ -134,7 +134,7 @@ def test_health_warns_of_a_breaker_that_a_second_one_of_its_name_hides(platform:
     breaker.force_open(60)
     seen = check.fn()
     assert (seen.status, hides.state) == ("warn", "closed")  # type: ignore[union-attr]
-    assert str(seen.output) == f"open: {breaker.name}"  # type: ignore[union-attr]
+    assert breaker.name in str(seen.output).removeprefix("open: ").split(", ")  # type: ignore[union-attr]
 
 
 NO_REASON = [{"reason": text} for text in ("x" * 501, "\0", "\ud800")]

@@ -259,14 +259,14 @@ def test_a_deadlock_is_told_apart_and_can_be_tried_again(postgres_url: str) -> N
                     both.wait()
                 tx.execute(sa.text("update t set n = n + 1 where a = :a"), {"a": second})
 
-        store.retry(work)
+        store.retry(work, attempts=20)
 
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(move, (1, 2), (2, 1)))
     with store.read() as tx:
         assert tx.scalar(sa.text("select sum(n) from t")) == 4
-    assert len(calls) == 3
     store.close()
+    assert len(calls) >= 3, "who begins again may meet the other before it is awake, and lose once more"
 
 
 def test_postgresql_ends_a_statement_that_takes_too_long(postgres_url: str) -> None:
