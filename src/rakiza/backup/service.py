@@ -380,6 +380,10 @@ class DatabaseBackup:
         except AppError as error:
             self.audit().record("BACKUP_RESTORE_FAILED", "RESTORE", f"backup:{filename}", {"problem": error.detail})
             raise
+        if self._backend.engine == "sqlite" and not done.safety_backup:
+            for one in self._safety_backups():
+                with contextlib.suppress(AppError, OSError):  # the data are restored, whatever becomes of this note
+                    self._change(one.file, overtaken=True)
         details = {"rows": done.rows, "safety_backup": done.safety_backup or None, "before": done.before or None}
         self.audit().record("BACKUP_RESTORED", "RESTORE", f"backup:{filename}", details)
         return done
@@ -388,7 +392,10 @@ class DatabaseBackup:
         """Return what was live before the newest restore; raise BackupError when the database is away."""
         if self._backend.engine == "postgresql":
             return self._backend.before()
-        return next((Undoable(one.file, one.created_at) for one in self.folder.manifests() if info_of(one).safety), None)
+        return next((Undoable(one.file, one.created_at) for one in self._safety_backups()), None)
+
+    def _safety_backups(self) -> list[Manifest]:
+        return [one for one in self.folder.manifests() if info_of(one).safety and not one.overtaken]
 
     def undo(self) -> Restoration:
         """Let what was live before the newest restore be live again: the database of before, or the safety backup; undone once more by itself.
