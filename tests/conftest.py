@@ -47,6 +47,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Forget the settings of the caller's shell, which could name a real database; make the run's folder once."""
     use_memory()
+    gc.disable()
     for name in [name for name in os.environ if name.startswith(OWN_SETTINGS) or name in OWN_NAMES]:
         del os.environ[name]
     if servers.FOLDER_VARIABLE not in os.environ:
@@ -63,6 +64,7 @@ def pytest_collection_finish() -> None:
     """Let the collector pass over what is there for the whole run: modules and thousands of tests, a sixth of the time of short tests."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
