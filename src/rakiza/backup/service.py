@@ -120,6 +120,7 @@ class DatabaseBackup:
         self.spread()
         with contextlib.suppress(BackupNotFoundError):
             made = self.folder.manifest(made.file)
+        self.audit().record("BACKUP_CREATED", "CREATE", f"backup:{made.file}", {"size_bytes": made.size})
         return info_of(made)
 
     def spread(self) -> None:
@@ -336,7 +337,10 @@ class DatabaseBackup:
     def pin(self, filename: str, pinned: bool = True) -> BackupInfo:
         """Keep a backup whatever the policy says, or no more; raise ValueError, BackupNotFoundError."""
         with self._working():
-            return info_of(self._change(filename, pinned=pinned))
+            changed = info_of(self._change(filename, pinned=pinned))
+        event, action = ("BACKUP_PINNED", "PIN") if pinned else ("BACKUP_UNPINNED", "UNPIN")
+        self.audit().record(event, action, f"backup:{filename}")
+        return changed
 
     def _change(self, filename: str, **fields: object) -> Manifest:
         return self.folder.change(filename, lambda manifest: msgspec.structs.replace(manifest, **fields))
@@ -353,7 +357,8 @@ class DatabaseBackup:
                 if [one.file for one in good] == [filename]:
                     raise BackupRefusedError(f"{filename} is the last good backup", hint="make another one first")
             self.folder.delete(filename)
-            return True
+        self.audit().record("BACKUP_DELETED", "DELETE", f"backup:{filename}")
+        return True
 
     def restore_backup(self, filename: str, *, safety_backup: bool = True, target_url: str | None = None) -> Restoration:
         """Let a backup take the place of the live data: checked first, brought to life aside, compared, and then at once or not at all.
