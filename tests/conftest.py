@@ -12,12 +12,12 @@ import hypothesis
 import pytest
 
 import object_stores
+import patience
 import servers
 
 # A timing is never asserted, not even by a library: the machine may be busy. Each run looks at other examples, so few of them find much in time.
 HOUSE = hypothesis.settings(deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
-hypothesis.settings.register_profile("house", HOUSE, max_examples=40)
-hypothesis.settings.register_profile("long", HOUSE, max_examples=1000)
+hypothesis.settings.register_profile("house", HOUSE, max_examples=40 * patience.ROUNDS)
 hypothesis.settings.load_profile("house")
 
 RUN = pytest.StashKey[servers.Run]()
@@ -27,8 +27,6 @@ OWN_NAMES = frozenset(
     | {"JWT_SECRET", "CORS_ORIGINS", "APP_ENV", "OPS_API_KEY"}
 )
 
-
-KILLS = 6
 MEMORY = Path("/dev/shm")  # noqa: S108 - every file of the run goes into a folder of its own there
 ENOUGH_BYTES = 4 * 1024**3
 
@@ -37,11 +35,6 @@ def use_memory() -> None:
     """Keep temporary files in memory, where there is enough: no test asserts what a power cut would leave, and thousands wait for the disk."""
     if "TMPDIR" not in os.environ and MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ENOUGH_BYTES:
         os.environ["TMPDIR"] = tempfile.tempdir = str(MEMORY)
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let a long search ask for more."""
-    parser.addoption("--kills", type=int, default=KILLS, help="how often backups and restores are killed, each on each database")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -87,9 +80,9 @@ def alone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def kills(request: pytest.FixtureRequest) -> int:
-    """Return how often a piece of work is killed."""
-    return int(request.config.getoption("--kills"))
+def kills() -> int:
+    """Return how often backups and restores are killed, each on each database."""
+    return 6 * patience.ROUNDS
 
 
 @pytest.fixture(scope="session")
