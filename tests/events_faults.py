@@ -17,10 +17,12 @@ import psutil
 import psycopg
 import sqlalchemy as sa
 
+import patience
 import servers
 from rakiza.events import Event, EventStore
 from rakiza.store import Store
 
+ROUNDS = patience.ROUNDS
 JOIN_SECONDS = 60.0
 BALLAST = 700_000
 """How many bytes of a small disk are taken and can be given free."""
