@@ -155,6 +155,28 @@ def erp_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         yield url
 
 
+def _lay_rooms(url: str) -> None:
+    from rakiza import build
+    from rakiza.store import migrate
+
+    with tempfile.TemporaryDirectory() as home:
+        platform = build({"hub": {"home": home}, "store": {"database_url": url}}, environ={})
+        migrate(platform.store, platform.migrations())
+        platform.store.close()
+        platform.ctx.local.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def rooms_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Yield the URL of a fresh database with the tables of the platform's rooms and no rows; the test runs once for each kind."""
+    if request.param == "sqlite":
+        yield servers.sqlite_copy(tmp_path / "test.db", "rooms", _lay_rooms)
+        return
+    server: servers.Postgres = request.getfixturevalue("postgres")
+    with server.database(server.template("rooms", _lay_rooms)) as url:
+        yield url
+
+
 @pytest.fixture(scope="session")
 def _worker_redis() -> Iterator[servers.Redis]:
     """One server for each worker: channels, unlike databases, would be shared."""
