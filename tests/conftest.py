@@ -28,7 +28,7 @@ OWN_NAMES = frozenset(
 )
 
 
-KILLS = 6
+KILLS = 4
 MEMORY = Path("/dev/shm")  # noqa: S108 - every file of the run goes into a folder of its own there
 ENOUGH_BYTES = 4 * 1024**3
 

@@ -16,7 +16,7 @@ from rakiza.backup.errors import BackupError, NoRoomError
 from rakiza.store import Store
 
 Process = Callable[..., servers.Child]
-PLACES = 5
+PLACES = 4
 MEGABYTE = 1024 * 1024
 BOUND = 44 * MEGABYTE
 LIMITED = """
@@ -56,7 +56,7 @@ backup.restore_backup(copy, safety_backup=False)
 print("grew by", peak() - before)
 """
 WRITER = """
-import sys
+import sys, time
 import sqlalchemy as sa
 from rakiza.store import Store
 store = Store(sys.argv[1], busy_timeout_seconds=60.0)
@@ -68,6 +68,7 @@ while True:
     number += 1
     if number % 100 == 1:
         print("wrote", number)
+    time.sleep(0.001)  # a writer that takes a whole processor proves no more
 """
 
 

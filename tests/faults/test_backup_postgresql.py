@@ -157,7 +157,7 @@ def test_clients_that_come_back_at_once_do_not_keep_a_restore_out(backup: Databa
         while not over.is_set():
             try:
                 with plain(url) as connection:
-                    while not over.is_set():
+                    while not over.wait(0.001):
                         connection.execute("select count(*) from journal")
             except psycopg.OperationalError as error:
                 if "not currently accepting" in str(error):
