@@ -499,6 +499,7 @@ def rakiza(rooms_url: str, tmp_path: Path) -> Run:
     return command(rooms_url, tmp_path)
 
 
+@SQLITE
 def test_the_commands(rakiza: Run) -> None:
     made = json.loads(rakiza("backup", "create", "--json")[-1])
     name = made["filename"]

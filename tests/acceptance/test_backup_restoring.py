@@ -222,6 +222,7 @@ def test_other_machines_are_heard_and_believed_for_a_while(site: Site) -> None:
 # -- what restored data are
 
 
+@SQLITE
 def test_each_restore_begins_an_epoch_and_no_work_of_before_counts(site: Site) -> None:
     store, begun, go = site.platform.store, [], []
 

@@ -222,12 +222,11 @@ def test_a_writer_that_never_stops_does_not_keep_a_backup_from_its_end(url: str,
     child = python_process(WRITER, url)
     child.wait_for("wrote")
     backup = manager(url, tmp_path / "نسخ")
-    copies = [backup.create_backup().filename for _ in range(2)]
+    copy = backup.create_backup().filename
     child.wait_for("wrote")
     child.kill9()
-    for copy in copies:
-        assert backup.verify_backup(copy)
-        backup.restore_backup(copy, safety_backup=False)
-        with contextlib.closing(Store(url)) as store, store.read() as tx:
-            assert tx.scalar(sa.text("select sum(weight) from scale")) == 0
-            assert tx.scalar(sa.text("select count(*) from item")) == 3_000
+    assert backup.verify_backup(copy)
+    backup.restore_backup(copy, safety_backup=False)
+    with contextlib.closing(Store(url)) as store, store.read() as tx:
+        assert tx.scalar(sa.text("select sum(weight) from scale")) == 0
+        assert tx.scalar(sa.text("select count(*) from item")) == 3_000
