@@ -87,7 +87,7 @@ def test_one_that_is_no_backup_and_fits_its_manifest_is_refused(copied: Copied) 
     """The manifest fits: only what is inside can tell."""
     backup, name = copied
     raw = (backup.folder.path / name).read_bytes()
-    for inside in (*(raw[: len(raw) * percent // 100] for percent in range(STEP * 3, 100, STEP * 3)), *INSIDES):
+    for inside in (*(raw[: len(raw) * percent // 100] for percent in range(STEP * 4, 100, STEP * 4)), *INSIDES):
         put(backup.folder.path / name, inside)
         assert not backup.verify_backup(name), inside[:100]
         _not_restored(backup, name, inside[:100])

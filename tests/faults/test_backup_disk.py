@@ -16,7 +16,7 @@ from rakiza.backup.errors import BackupError, NoRoomError
 from rakiza.store import Store
 
 Process = Callable[..., servers.Child]
-PLACES = 4
+PLACES = 3
 MEGABYTE = 1024 * 1024
 BOUND = {True: 44 * MEGABYTE, False: 24 * MEGABYTE}
 """Text brought back into SQLite, where the caches of four connections fill, and everything else."""
