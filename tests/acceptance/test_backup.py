@@ -173,7 +173,7 @@ def ended(client: httpx.Client, what: str) -> dict[str, Any]:
         if answer.status_code == 200 and found["running"] is None and found["last"] is not None and found["last"]["what"] == what:
             assert found["last"]["error"] == ""
             return found
-        time.sleep(0.2)
+        time.sleep(0.5)
     raise AssertionError("it does not end")
 
 
