@@ -14,6 +14,8 @@ from rakiza.store import Store
 
 FORMATS = [(False, True), (False, False), (True, True), (True, False)]
 """Text or not, compressed or not."""
+PAIRS = {"sqlite": [(False, True), (True, False)], "postgresql": [(False, False), (True, True)]}
+"""The formats for tests in which each must stand once beside each other and beside each database."""
 TABLES = ("supplier", "invoice", "journal", "price_version", "yard_version", "رافعة \" ; '")
 NAMES = ("شركة الركيزة", "O'Brien; --", 'سطر أول\nسطر ثان;\n"ثالث"', "", "🏗️ نوفل", "C:\\مجلد\\t")
 SQLITE = (

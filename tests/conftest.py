@@ -82,7 +82,7 @@ def alone(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def kills() -> int:
     """Return how often backups and restores are killed, each on each database."""
-    return 6 * patience.ROUNDS
+    return 4 * patience.ROUNDS
 
 
 @pytest.fixture(scope="session")
@@ -147,6 +147,28 @@ def erp_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         return
     server: servers.Postgres = request.getfixturevalue("postgres")
     with server.database(server.template("erp", _lay_every_room)) as url:
+        yield url
+
+
+def _lay_rooms(url: str) -> None:
+    from rakiza import build
+    from rakiza.store import migrate
+
+    with tempfile.TemporaryDirectory() as home:
+        platform = build({"hub": {"home": home}, "store": {"database_url": url}}, environ={})
+        migrate(platform.store, platform.migrations())
+        platform.store.close()
+        platform.ctx.local.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def rooms_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Yield the URL of a fresh database with the tables of the platform's rooms and no rows; the test runs once for each kind."""
+    if request.param == "sqlite":
+        yield servers.sqlite_copy(tmp_path / "test.db", "rooms", _lay_rooms)
+        return
+    server: servers.Postgres = request.getfixturevalue("postgres")
+    with server.database(server.template("rooms", _lay_rooms)) as url:
         yield url
 
 

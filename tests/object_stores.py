@@ -32,11 +32,14 @@ AZURE_KEYS = {  # the account every azurite has, published by its maker
 class Server:
     """A server on a port of its own, which a test may freeze and kill."""
 
-    def __init__(self, kind: str, port: int, command: list[str]) -> None:
-        """Start it and wait until it answers."""
+    process: "subprocess.Popen[bytes] | None" = None
+
+    def __init__(self, kind: str, port: int, command: list[str], *, begin: bool = True) -> None:
+        """Start it and wait until it answers, or leave that for later."""
         self.port, self._command = port, command
         self.folder = servers.new_folder(kind)
-        self.start()
+        if begin:
+            self.start()
 
     @property
     def endpoint(self) -> str:
@@ -60,16 +63,21 @@ class Server:
 
     def freeze(self) -> None:
         """Stop the process where it is: connections stay open and nothing answers."""
-        self.process.send_signal(signal.SIGSTOP)
+        self._signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
         """Let it go on."""
-        self.process.send_signal(signal.SIGCONT)
+        self._signal(signal.SIGCONT)
 
     def kill(self) -> None:
         """End the process at once, as `kill -9` does."""
-        self.process.kill()
-        self.process.wait()
+        self._signal(signal.SIGKILL)
+        if self.process is not None:
+            self.process.wait()
+
+    def _signal(self, number: int) -> None:
+        if self.process is not None:
+            self.process.send_signal(number)
 
 
 class Buckets:
@@ -109,10 +117,10 @@ class Buckets:
         self.client.put_object(Bucket=bucket, Key=key, Body=bytes(raw))
 
 
-def start_s3() -> Server:
-    """Start a moto of one's own."""
+def start_s3(*, begin: bool = True) -> Server:
+    """Start a moto of one's own, or only choose its port."""
     port = servers.free_port()
-    return Server("moto", port, [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)])
+    return Server("moto", port, [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], begin=begin)
 
 
 def shared(kind: str, start: Callable[[], Server]) -> int:
@@ -121,6 +129,7 @@ def shared(kind: str, start: Callable[[], Server]) -> int:
     with servers.locked(servers.run_folder() / f"{kind}.lock"):
         if not port.exists():
             started = start()
+            assert started.process is not None
             started.process.returncode = 0  # the watchdog of the run ends it: nobody waits for it here
             port.write_text(str(started.port))
     return int(port.read_text())

@@ -28,6 +28,8 @@ import patience
 FOLDER_VARIABLE = "RK_TEST_FOLDER"
 START_SECONDS = 30
 FILE_COPY_SINCE = 15_00_00
+NEW_INTERPRETER = {"PYTHONUNBUFFERED": "1"}
+"""Given to a process whose memory is measured: what a forked one shares with its parent would count as its own when it is first touched."""
 LONGEST_FOLDER = 60  # a unix socket path has at most 107 bytes
 
 FAST = {

@@ -1,5 +1,6 @@
 """Encryption and the files of a backup through a platform: settings, what goes along by itself, the command line."""
 
+import functools
 import json
 import logging
 from collections.abc import Callable, Iterator
@@ -11,11 +12,10 @@ import pytest
 from rakiza import Platform, build
 from rakiza._kernel import SettingsError
 from rakiza.backup._crypt import make_key
-from servers import Child
+from typed import typed
 
 PASSWORD = "never-shown-anywhere"
 SECRET = {"RAKIZA_MAIL_PASSWORD": PASSWORD}
-CLI = "import sys\nfrom rakiza.cli import main\nsys.argv = ['rakiza', *sys.argv[1:]]\nmain()\n"
 Built = Callable[..., Platform]
 
 
@@ -98,15 +98,9 @@ def test_what_the_console_reads(built: Built, tmp_path: Path) -> None:
         assert answer["encryption"] == {"recipients": [public], "readable": readable}
 
 
-def test_the_commands(python_process: Callable[..., Child], sqlite_url: str, tmp_path: Path) -> None:
+def test_the_commands(sqlite_url: str, tmp_path: Path) -> None:
     env = {"DATABASE_URL": sqlite_url, "BACKUP_DIR": str(tmp_path / "نسخ"), "RAKIZA_HUB_HOME": str(tmp_path / "home")}
-
-    def run(*arguments: str, code: int = 0) -> list[str]:
-        child = python_process(CLI, *arguments, env=env, cwd=tmp_path)
-        lines = child.finish(60)
-        assert child.process.returncode == code, lines
-        return lines
-
+    run = functools.partial(typed, env=env, cwd=tmp_path)
     public = run("backup", "key", "--to", "key")[-1]
     assert public.startswith("age1")
     env["RAKIZA_BACKUP_RECIPIENTS"] = public

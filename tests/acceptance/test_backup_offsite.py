@@ -19,6 +19,7 @@ from rakiza.backup.part import look
 from rakiza.store import StorageError, Store
 from rakiza.testing import FrozenClock
 from servers import Child, free_port
+from typed import typed
 
 KEY = "an-operators-key-of-enough-length"
 SERVED = """
@@ -34,7 +35,6 @@ platform.start()
 print("ready", flush=True)
 server.serve_forever()
 """
-CLI = "import sys\nfrom rakiza.cli import main\nsys.argv = ['rakiza', *sys.argv[1:]]\nmain()\n"
 Process = Callable[..., Child]
 
 
@@ -74,15 +74,12 @@ def test_over_http(python_process: Process, place: str, tmp_path: Path) -> None:
         assert "endpoint=" not in client.get("/list").text + client.get("/status").text + client.get("/offsite").text
 
 
-def test_a_machine_that_has_only_the_address_gets_its_data_back_with_one_command(python_process: Process, place: str, tmp_path: Path) -> None:
+def test_a_machine_that_has_only_the_address_gets_its_data_back_with_one_command(place: str, tmp_path: Path) -> None:
     def rakiza(machine: str, *arguments: str, code: int = 0) -> list[str]:
         home = tmp_path / machine
         home.mkdir(exist_ok=True)
         env = {"DATABASE_URL": f"sqlite:///{home / 'app.db'}", "RAKIZA_HUB_HOME": str(home), "BACKUP_DIR": str(home / "نسخ")}
-        child = python_process(CLI, *arguments, env=env | ({"RAKIZA_BACKUP_OFFSITE": place} if machine == "old" else {}), cwd=home)
-        lines = child.finish(60)
-        assert child.process.returncode == code, lines
-        return lines
+        return typed(*arguments, env=env | ({"RAKIZA_BACKUP_OFFSITE": place} if machine == "old" else {}), cwd=home, code=code)
 
     (tmp_path / "old").mkdir()
     run(f"sqlite:///{tmp_path / 'old' / 'app.db'}", "create table invoice (name text)", "insert into invoice values ('فاتورة ١')")

@@ -14,21 +14,21 @@ import msgspec
 import pytest
 import sqlalchemy as sa
 from fastapi import FastAPI
-from flask import Flask
 
-from noufal.app import create_platform
+import platforms
 from patience import until
 from rakiza import Platform, integrate
 from rakiza._kernel import Recipe
-from rakiza.backup import DatabaseBackup, init_backup
+from rakiza.backup import DatabaseBackup
 from rakiza.backup._desk import PROGRESS
-from rakiza.caching import init_cache
-from rakiza.hub import platform_of, rebuild
+from rakiza.hub import rebuild
 from rakiza.store import Store, StoreError, epoch_of
 from servers import Child
 
 KEY = {"x-api-key": "an-operators-key-of-enough-length"}
 Process = Callable[..., Child]
+SQLITE = pytest.mark.parametrize("rooms_url", ["sqlite"], indirect=True)
+"""What is asked does not depend on the database, or only through what has its own tests on both."""
 
 
 class Site:
@@ -68,8 +68,8 @@ class Site:
 
 
 @pytest.fixture
-def site(database_url: str, tmp_path: Path) -> Iterator[Site]:
-    made = Site(database_url, tmp_path / "home")
+def site(rooms_url: str, tmp_path: Path) -> Iterator[Site]:
+    made = Site(rooms_url, tmp_path / "home")
     yield made
     made.platform.shutdown()
 
@@ -77,31 +77,7 @@ def site(database_url: str, tmp_path: Path) -> Iterator[Site]:
 # -- the same platform again
 
 
-def flask(url: str, home: Path) -> Platform:
-    app = Flask("site")
-    app.config.update(DATABASE_URL=url, BACKUP_DIR=home / "نسخ", RAKIZA_HUB_HOME=str(home), RAKIZA_LOGS_CONSOLE=False, UNKNOWN=object())
-    init_backup(app)
-    init_cache(app)
-    found = platform_of(app)
-    assert found is not None
-    return found
-
-
-async def bare(scope: object, receive: object, send: object) -> None:
-    """Do nothing."""
-
-
-def asgi(url: str, home: Path) -> Platform:
-    rooms = {"hub": {"home": home, "name": "نوفل"}, "store": {"database_url": url}, "logs": {"console": False}}
-    return integrate(bare, rooms, monitoring=False, backup={"max_backups": 5})
-
-
-def erp(url: str, home: Path) -> Platform:
-    rooms = {"noufal": {"home": home}, "store": {"database_url": url}, "logs": {"console": False}}
-    return create_platform(rooms, environ={"NOUFAL_ADMIN_PASSWORD": "كلمة مرور طويلة بما يكفي", "PATH": os.defpath})
-
-
-@pytest.mark.parametrize("make", [flask, asgi, erp])
+@pytest.mark.parametrize("make", [platforms.flask, platforms.asgi, platforms.erp])
 def test_another_process_builds_the_same_platform(make: Callable[[str, Path], Platform], tmp_path: Path) -> None:
     one = make(f"sqlite:///{tmp_path}/نوفل.db", tmp_path)
     two = rebuild(msgspec.json.decode(one.ctx.recipe().written(), type=Recipe))
@@ -115,9 +91,8 @@ def test_another_process_builds_the_same_platform(make: Callable[[str, Path], Pl
 HANDED = """
 import sys
 from pathlib import Path
-sys.path[:0] = sys.argv[3:]
-import test_backup_restoring as tests
-platform = getattr(tests, sys.argv[1])(sys.argv[2], Path.cwd())
+import platforms
+platform = getattr(platforms, sys.argv[1])(sys.argv[2], Path.cwd())
 platform.start()
 name = platform.backups.create_backup().filename
 with platform.store.begin() as tx:
@@ -128,20 +103,19 @@ print("handed over")
 """
 
 
-@pytest.mark.parametrize("make", ["flask", "asgi", "erp"])
-def test_a_restore_goes_on_when_the_application_is_killed(make: str, database_url: str, python_process: Process, tmp_path: Path) -> None:
-    tests = Path(__file__).parent
-    child = python_process(HANDED, make, database_url, str(tests), str(tests.parent), cwd=tmp_path)
+@pytest.mark.parametrize(("make", "rooms_url"), [("flask", "postgresql"), ("asgi", "sqlite"), ("erp", "sqlite")], indirect=["rooms_url"])
+def test_a_restore_goes_on_when_the_application_is_killed(make: str, rooms_url: str, python_process: Process, tmp_path: Path) -> None:
+    child = python_process(HANDED, make, rooms_url, cwd=tmp_path)
     child.wait_for("handed over", 60)
     child.kill9()
 
     def back() -> bool:
-        with contextlib.closing(Store(database_url)) as store, contextlib.suppress(StoreError), store.read() as tx:
+        with contextlib.closing(Store(rooms_url)) as store, contextlib.suppress(StoreError), store.read() as tx:
             return "later" not in sa.inspect(tx.connection).get_table_names()
         return False
 
+    until(lambda: not list(tmp_path.rglob(PROGRESS)))  # a look at a folder costs less than one at a database
     until(back)
-    until(lambda: not list(tmp_path.rglob(PROGRESS)))
 
 
 # -- how it went
@@ -166,6 +140,7 @@ def test_of_a_killed_restore_the_truth_is_told(site: Site) -> None:
     assert site.status()["maintenance"] is None
 
 
+@SQLITE
 def test_a_process_that_cannot_begin_says_why(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     name = site.backups.create_backup().filename
     wrong = msgspec.structs.replace(site.platform.ctx.recipe(), settings={"hub": {"nmae": "نوفل"}})
@@ -175,9 +150,9 @@ def test_a_process_that_cannot_begin_says_why(site: Site, monkeypatch: pytest.Mo
     assert "nmae" in site.status()["last"]["error"]
 
 
-def test_damaged_live_data_are_replaced_over_http(tmp_path: Path) -> None:
-    live = tmp_path / "app.db"
-    site = Site(f"sqlite:///{live}", tmp_path / "home")
+@SQLITE
+def test_damaged_live_data_are_replaced_over_http(site: Site, rooms_url: str) -> None:
+    live = Path(sa.make_url(rooms_url).database or "")
     site.write("قبل")
     name = site.backups.create_backup().filename
     site.platform.store.close()
@@ -193,7 +168,7 @@ def test_damaged_live_data_are_replaced_over_http(tmp_path: Path) -> None:
         error = msgspec.json.decode((site.backups.folder.path / ".last").read_bytes())["error"]
         assert ("could not be kept" in error) is safety
     site.platform.shutdown()
-    with contextlib.closing(Store(f"sqlite:///{live}")) as store, store.read() as tx:
+    with contextlib.closing(Store(rooms_url)) as store, store.read() as tx:
         assert tx.scalar(sa.text("select name from invoice")) == "قبل"
 
 
@@ -202,21 +177,21 @@ def test_damaged_live_data_are_replaced_over_http(tmp_path: Path) -> None:
 HOLD = """
 import sys, time
 from pathlib import Path
-sys.path[:0] = sys.argv[3:]
-import test_backup_restoring as tests
-site = tests.Site(sys.argv[1], Path(sys.argv[2]))
+import platforms
+site = platforms.asgi(sys.argv[1], Path(sys.argv[2]))
+site.start()
 with site.backups.quiet("restore"):
     print("held")
     time.sleep(600)
 """
 
 
-def test_nobody_writes_while_data_change_hands(site: Site, database_url: str, tmp_path: Path, python_process: Process) -> None:
+@SQLITE
+def test_nobody_writes_while_data_change_hands(site: Site, rooms_url: str, tmp_path: Path, python_process: Process) -> None:
     done: list[int] = []
     site.backups.create_backup()
     site.platform.jobs.job("note")(lambda: done.append(1))
-    tests = Path(__file__).parent
-    child = python_process(HOLD, database_url, str(tmp_path / "home"), str(tests), str(tests.parent))
+    child = python_process(HOLD, rooms_url, str(tmp_path / "home"))
     child.wait_for("held", 60)
     until(lambda: site.platform.ctx.maintenance.on)
     refused = site.ask("POST", "/orders", 503)
@@ -247,6 +222,7 @@ def test_other_machines_are_heard_and_believed_for_a_while(site: Site) -> None:
 # -- what restored data are
 
 
+@SQLITE
 def test_each_restore_begins_an_epoch_and_no_work_of_before_counts(site: Site) -> None:
     store, begun, go = site.platform.store, [], []
 
@@ -288,6 +264,7 @@ def test_an_undone_restore_ends_sessions_and_pauses_queues_as_well(site: Site) -
     assert recorded
 
 
+@SQLITE
 def test_the_audit_trail_tells_the_truth_after_a_restore(site: Site) -> None:
     trail = site.platform.events.trail
     assert trail is not None

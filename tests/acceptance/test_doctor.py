@@ -41,8 +41,8 @@ def examined(tmp_path: Path) -> Iterator[Doctor]:
         platform.ctx.local.close()
 
 
-def test_what_fails_says_how_to_mend_it(examined: Doctor, database_url: str) -> None:
-    found = examined(database_url)
+def test_what_fails_says_how_to_mend_it(examined: Doctor, rooms_url: str) -> None:
+    found = examined(rooms_url)
     assert len(found) >= 20
     assert [one for one in found.values() if one.status == "fail" and not one.mend] == []
     assert found["migrations"].status == "ok"
@@ -79,16 +79,16 @@ def test_a_python_without_security_updates(tmp_path: Path) -> None:
     assert (found["python"].status, found["migrations"].status) == ("warn", "fail")
 
 
-def test_jobs_that_nobody_works_on(examined: Doctor, database_url: str, tmp_path: Path) -> None:
-    assert examined(database_url)["workers"].status == "warn"  # and nothing waits
-    platform = built(tmp_path / "other", database_url)
+def test_jobs_that_nobody_works_on(examined: Doctor, rooms_url: str, tmp_path: Path) -> None:
+    assert examined(rooms_url)["workers"].status == "warn"  # and nothing waits
+    platform = built(tmp_path / "other", rooms_url)
     insert(platform.store, [row("failed"), row("ready")])
-    assert examined(database_url)["workers"].status == "fail"
+    assert examined(rooms_url)["workers"].status == "fail"
     platform.start()
     try:
         platform.jobs.add_job("بريد", {}, queue="رسائل")
         platform.jobs.pause("رسائل")
-        beside = examined(database_url)
+        beside = examined(rooms_url)
     finally:
         platform.shutdown()
     assert beside["workers"].status == "ok"

@@ -17,7 +17,7 @@ from rakiza.backup import DatabaseBackup
 from rakiza.store import Store
 
 Process = Callable[..., servers.Child]
-ROWS = 20_000
+ROWS = 8_000
 WORK = """
 import sys
 from rakiza.backup import DatabaseBackup

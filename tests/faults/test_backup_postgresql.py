@@ -126,7 +126,7 @@ def test_limits_of_the_database_are_for_requests_and_not_for_backups(backup: Dat
     assert backup.drill()
 
 
-@pytest.mark.parametrize("name", ["مشروع " + "ن" * 20, "a\"b'c;d", "x" * 60, "100%", "A B"])
+@pytest.mark.parametrize("name", ["مشروع 100% " + "ن" * 15, "A a\"b'c;d" + "x" * 51])
 def test_odd_names_of_databases(postgres: servers.Postgres, tmp_path: Path, name: str) -> None:
     with plain(postgres.url("postgres")) as admin:
         admin.execute(psycopg.sql.SQL("create database {}").format(psycopg.sql.Identifier(name)))
@@ -157,7 +157,7 @@ def test_clients_that_come_back_at_once_do_not_keep_a_restore_out(backup: Databa
         while not over.is_set():
             try:
                 with plain(url) as connection:
-                    while not over.is_set():
+                    while not over.wait(0.001):
                         connection.execute("select count(*) from journal")
             except psycopg.OperationalError as error:
                 if "not currently accepting" in str(error):

@@ -15,9 +15,9 @@ from rakiza.backup._streams import blocks
 from rakiza.store import Store
 
 Process = Callable[..., servers.Child]
-TRIES = 3
+TRIES = 2
 WRITER = """
-import itertools, sys
+import itertools, sys, time
 import sqlalchemy as sa
 from rakiza.store import Store, StoreError
 store = Store(sys.argv[1], busy_timeout_seconds=60.0)
@@ -29,6 +29,7 @@ with open(sys.argv[2], "a", buffering=1) as answered:
         except StoreError:
             continue
         answered.write(f"{n}\\n")
+        time.sleep(0.001)
 """
 
 

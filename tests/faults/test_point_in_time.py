@@ -62,7 +62,7 @@ class Office:
     def eventually(self, statement: str) -> None:
         end = time.monotonic() + 60
         while not self.execute(statement) and time.monotonic() < end:
-            time.sleep(0.05)
+            time.sleep(0.2)
         assert self.execute(statement), statement
 
     def restart(self) -> None:

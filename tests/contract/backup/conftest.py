@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import servers
-from backup_faults import asides, drop_left, fill, manager
+from backup_faults import PAIRS, asides, drop_left, fill, manager
 from rakiza.backup import DatabaseBackup
 from rakiza.testing import FrozenClock
 
@@ -24,6 +24,12 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         left = asides(made)
         drop_left(made)
         assert left == []
+
+
+@pytest.fixture(params=[0, 1], ids=lambda number: f"format {number}")
+def form(request: pytest.FixtureRequest, url: str) -> tuple[bool, bool]:
+    """Return a format of backups, text or not and compressed or not: on each database one for each half of the choices."""
+    return PAIRS["sqlite" if url.startswith("sqlite") else "postgresql"][request.param]
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ from rakiza.backup.errors import BackupDamagedError, BackupNotFoundError, Backup
 from rakiza.testing import FrozenClock
 
 Made = Callable[..., DatabaseBackup]
-FORMS = [(False, True), (True, True), (False, False)]
-"""Text or not, compressed or not."""
+SQLITE = pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+"""What age and the archive of files do is the same beside every database."""
 
 
 @pytest.fixture
@@ -58,7 +58,6 @@ def refuses(backup: DatabaseBackup, name: str, url: str, match: str) -> None:
     assert backup.get_backup(name).drilled_at is None
 
 
-@pytest.mark.parametrize("form", FORMS)
 def test_all_comes_back_for_who_has_the_key(made: Made, url: str, recipient: str, key: Path, form: tuple[bool, bool]) -> None:
     before, (text, compress) = contents(url), form
     copy = made(recipients=[recipient], text=text, compress=compress).create_backup()
@@ -88,6 +87,7 @@ def test_without_the_key_it_is_summed_and_no_more(made: Made, url: str, recipien
     refuses(other, name, url, "and the key in .* is that of age1")
 
 
+@SQLITE
 def test_a_manifest_that_names_another_key_helps_nobody(made: Made, url: str, recipient: str, tmp_path: Path) -> None:
     name = made(recipients=[recipient]).create_backup().filename
     other = made(identity_file=tmp_path / "other")
@@ -99,6 +99,7 @@ def test_a_manifest_that_names_another_key_helps_nobody(made: Made, url: str, re
         assert contents(url) == before
 
 
+@SQLITE
 def test_one_that_was_cut_before_it_was_summed_is_refused(made: Made, url: str, recipient: str, key: Path) -> None:
     """The manifest fits: only age can tell."""
     backup = made(recipients=[recipient], identity_file=key, compress=False)
@@ -117,6 +118,7 @@ def test_one_that_was_cut_before_it_was_summed_is_refused(made: Made, url: str, 
         assert contents(url) == before
 
 
+@SQLITE
 def test_files_go_along_and_come_out(made: Made, recipient: str, uploads: Path, tmp_path: Path, locked: bool) -> None:
     backup = made(recipients=[recipient] if locked else [], identity_file=tmp_path / "key.txt", include=[uploads])
     backup.attachments = lambda encrypted: [Entry("configuration/secret", b"locked" if encrypted else b"open")]
@@ -139,6 +141,7 @@ def test_files_go_along_and_come_out(made: Made, recipient: str, uploads: Path, 
         assert not (tmp_path / "none").exists()
 
 
+@SQLITE
 def test_the_files_are_looked_at_deleted_and_let_go_with_their_backup(made: Made, url: str, uploads: Path, clock: FrozenClock) -> None:
     backup = made(include=[uploads], max_backups=2)
     first = backup.create_backup()
@@ -165,16 +168,17 @@ def test_the_files_are_looked_at_deleted_and_let_go_with_their_backup(made: Made
     assert {path.name for path in backup.folder.path.glob("[!.]*")} == {names[2], f"{names[2]}.json", left.parts[0].name}
 
 
+@SQLITE
 def test_backups_the_database_and_the_key_do_not_go_along(made: Made, url: str, tmp_path: Path, recipient: str, key: Path) -> None:
     (tmp_path / "note").write_text("ملاحظة")
     backup = made(include=[tmp_path], recipients=[recipient], identity_file=key)
     for _ in range(2):
         copy = backup.create_backup()
     assert copy.parts[0].files == 1
-    if url.startswith("sqlite"):
-        assert file_of(url).parent == tmp_path
+    assert file_of(url).parent == tmp_path
 
 
+@SQLITE
 def test_a_backup_without_files_says_so(made: Made, tmp_path: Path) -> None:
     backup = made()
     copy = backup.create_backup()

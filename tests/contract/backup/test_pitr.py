@@ -220,8 +220,8 @@ def test_litestream_that_never_ran_that_follows_and_that_fell_behind(built: Buil
 # -- the backups themselves
 
 
-def test_what_is_said_of_backups(built: Built, database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    platform = built(database_url)
+def test_what_is_said_of_backups(built: Built, rooms_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    platform = built(rooms_url)
     platform.start()
     before = findings(platform)
     assert (before["backup_recent"].status, before["backup_scheduler"].status, before["backup_programs"].status) == ("fail", "warn", "ok")
@@ -238,8 +238,8 @@ def test_what_is_said_of_backups(built: Built, database_url: str, monkeypatch: p
     assert platform.store.dialect == "sqlite" or "install postgresql-client" in programs.mend
 
 
-def test_a_database_another_tool_brought_back(built: Built, database_url: str) -> None:
-    platform = built(database_url)
+def test_a_database_another_tool_brought_back(built: Built, rooms_url: str) -> None:
+    platform = built(rooms_url)
     platform.ctx.works = False
     platform.start()
     platform.jobs.add_job("فاتورة", {}, queue="رسائل")
