@@ -14,6 +14,7 @@ import pytest
 import sqlalchemy as sa
 from fastapi import FastAPI
 
+import laid
 from rakiza import Platform, integrate
 from rakiza._kernel import Principal, Request, RequestContext, Response, use_context
 from rakiza.errors import NotFoundError
@@ -51,11 +52,12 @@ class Site:
         return dict(state)
 
 
-@pytest.fixture
-def site(database_url: str, tmp_path: Path) -> Iterator[Site]:
-    found = Site(database_url, tmp_path / "home")
-    yield found
-    found.platform.shutdown()
+@pytest.fixture(params=laid.KINDS)
+def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
+    with laid.database(request, tmp_path) as url:
+        found = Site(url, tmp_path / "home")
+        yield found
+        found.platform.shutdown()
 
 
 def invoice(identity: str, event_type: str = "invoice.created", **more: object) -> dict[str, object]:
