@@ -22,6 +22,8 @@ from rakiza.events import AuditQuery, Consumer, EventError
 from rakiza.events.http import Endpoints
 from rakiza.logs import log_audit
 
+ON_ONE = pytest.mark.parametrize("site", ["sqlite"], indirect=True)
+"""For what asks nothing of the database that another test here does not."""
 KEY = {"X-API-Key": "an-operators-key-of-enough-length"}
 
 
@@ -88,6 +90,7 @@ def test_events_are_paged_and_chosen(site: Site) -> None:
     assert (stats["head"], stats["waiting"], stats["types"]) == (8, 0, ["invoice.created", "project.created"])
 
 
+@ON_ONE
 def test_one_event_stands_between_its_neighbours(site: Site) -> None:
     events = site.platform.events
     for total in ("1.50", "2.50", "3.50"):
@@ -204,6 +207,7 @@ def test_an_audit_record_shares_the_fate_of_its_transaction(site: Site) -> None:
     assert [json.loads(line)["resource"] for line in written] == ["user:2", "project:V1"]
 
 
+@ON_ONE
 def test_what_a_request_writes_is_audited_from_an_event_loop(site: Site) -> None:
     site.ask("GET", "/api/events", 401, headers={"X-API-Key": "wrong"})
     while not (found := site.ask("GET", "/api/audit?event_type=authn_login_fail")["records"]):
@@ -211,6 +215,7 @@ def test_what_a_request_writes_is_audited_from_an_event_loop(site: Site) -> None
     assert (found[0]["details"], found[0]["request_id"] is not None) == ({"via": "api_key"}, True)
 
 
+@ON_ONE
 def test_followers_go_on_after_a_restart(site: Site) -> None:
     events, came = site.platform.events, threading.Semaphore(0)
     events.register_consumer(Consumer(name="after-restart", handler=lambda event: came.release()))
@@ -235,6 +240,7 @@ def test_no_audit_record_is_lost_for_what_it_says(site: Site) -> None:
     assert "audit file" in str(found[1].details)
 
 
+@ON_ONE
 def test_what_is_personal_is_sealed_however_deep_it_stands(site: Site) -> None:
     events = site.platform.events
     assert events.trail is not None
@@ -291,6 +297,7 @@ def test_without_the_extra_records_stand_in_the_trail_all_the_same(database_url:
         bare.platform.shutdown()
 
 
+@ON_ONE
 def test_a_verification_that_breaks_off_says_so(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(progress: object) -> None:
         raise site.platform.store.driver_error("the line was cut")
@@ -316,6 +323,7 @@ def test_questions_that_cannot_be_are_refused(site: Site) -> None:
         site.ask("GET", query, 422)
 
 
+@ON_ONE
 def test_a_lost_key_or_a_strange_record_hides_no_other(site: Site) -> None:
     events = site.platform.events
     site.platform.logs.record("doc", "UPDATE", "doc:1", {}, "7", ip_address="10.0.0.1")
@@ -329,6 +337,7 @@ def test_a_lost_key_or_a_strange_record_hides_no_other(site: Site) -> None:
     assert "unreadable" in site.ask("GET", "/api/events/1")["personal"]["fields"]
 
 
+@ON_ONE
 def test_sealed_fields_count_as_bytes_of_the_event(site: Site) -> None:
     events = site.platform.events
     with pytest.raises(EventError, match="at most 1,048,576 are allowed"):
@@ -368,6 +377,7 @@ def test_a_tenant_sees_its_own_and_personal_fields_are_for_administrators(site: 
     assert shown(on.audit(asked_by("b", {"ops.read"}, "/api/audit")))["records"] == []
 
 
+@ON_ONE
 def test_a_wrong_key_of_keys_holds_up_no_business(site: Site) -> None:
     site.platform.logs.record("doc", "UPDATE", "doc:1", {}, "7", ip_address="10.0.0.1")
     site.platform.shutdown()
@@ -381,6 +391,7 @@ def test_a_wrong_key_of_keys_holds_up_no_business(site: Site) -> None:
     assert "personal details" in str(trail.trouble())
 
 
+@ON_ONE
 def test_a_stop_breaks_a_verification_off(site: Site) -> None:
     trail = site.platform.events.trail
     assert trail is not None
