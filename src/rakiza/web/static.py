@@ -1,7 +1,6 @@
 """Serve a folder of built files: hashed assets for ever, precompressed where the client takes it, and one page with a fresh nonce."""
 
 import mimetypes
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -37,7 +36,7 @@ class StaticFolder:
         except OSError:
             built = 0
         if built != self._built:
-            self._files = _files(self._folder)
+            self._files = {path.relative_to(self._folder).as_posix(): path for path in sorted(self._folder.rglob("*")) if path.is_file()}
             self._page = self._index.read_bytes() if built else None
             self._built = built
 
@@ -79,15 +78,6 @@ class StaticFolder:
             if packed is not None and encoding in accepted:
                 return packed, encoding
         return file, b""
-
-
-def _files(folder: Path) -> dict[str, Path]:
-    """Return the files below a folder by their paths within it."""
-    found: dict[str, Path] = {}
-    for place, _, names in os.walk(folder):
-        within = Path(place).relative_to(folder).as_posix() + "/" if names and place != str(folder) else ""
-        found.update({within + name: Path(place, name) for name in names})
-    return found
 
 
 def static_routes(folder: Path, pages: Iterable[str], prefix: str = "") -> tuple[Route, ...]:

@@ -295,13 +295,13 @@ def test_a_rebuild_goes_on_beside_writers_and_readers_see_no_gap(store: Store) -
 
     def write() -> None:
         number = 1000
-        while not stop.is_set():
+        while not stop.wait(0.005):
             events.append(invoice(number := number + 1))
 
     def look() -> None:
         nonlocal rounds
         least = 400
-        while not stop.is_set():
+        while not stop.wait(0.005):
             try:
                 count = sum(invoices for invoices, _ in shown(store).values())
             except sa.exc.DBAPIError as error:
