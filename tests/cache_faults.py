@@ -15,7 +15,7 @@ import servers
 from patience import until
 from rakiza.caching import CacheManager, CachingSettings
 
-ROUNDS = int(os.environ.get("RK_TEST_ROUNDS", "1"))  # noqa: TID251 - raised for a long search
+ROUNDS = patience.ROUNDS
 FREEZE_SECONDS = float(os.environ.get("RK_TEST_FREEZE_SECONDS", "1"))  # noqa: TID251 - 5 in the long form
 PATHS = {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
 GO = float(patience.SECONDS)

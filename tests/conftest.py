@@ -12,12 +12,12 @@ import hypothesis
 import pytest
 
 import object_stores
+import patience
 import servers
 
 # A timing is never asserted, not even by a library: the machine may be busy. Each run looks at other examples, so few of them find much in time.
 HOUSE = hypothesis.settings(deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
-hypothesis.settings.register_profile("house", HOUSE, max_examples=40)
-hypothesis.settings.register_profile("long", HOUSE, max_examples=1000)
+hypothesis.settings.register_profile("house", HOUSE, max_examples=40 * patience.ROUNDS)
 hypothesis.settings.load_profile("house")
 
 RUN = pytest.StashKey[servers.Run]()
@@ -27,8 +27,6 @@ OWN_NAMES = frozenset(
     | {"JWT_SECRET", "CORS_ORIGINS", "APP_ENV", "OPS_API_KEY"}
 )
 
-
-KILLS = 6
 MEMORY = Path("/dev/shm")  # noqa: S108 - every file of the run goes into a folder of its own there
 ENOUGH_BYTES = 4 * 1024**3
 
@@ -39,14 +37,10 @@ def use_memory() -> None:
         os.environ["TMPDIR"] = tempfile.tempdir = str(MEMORY)
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let a long search ask for more."""
-    parser.addoption("--kills", type=int, default=KILLS, help="how often backups and restores are killed, each on each database")
-
-
 def pytest_configure(config: pytest.Config) -> None:
     """Forget the settings of the caller's shell, which could name a real database; make the run's folder once."""
     use_memory()
+    gc.disable()
     for name in [name for name in os.environ if name.startswith(OWN_SETTINGS) or name in OWN_NAMES]:
         del os.environ[name]
     if servers.FOLDER_VARIABLE not in os.environ:
@@ -63,6 +57,7 @@ def pytest_collection_finish() -> None:
     """Let the collector pass over what is there for the whole run: modules and thousands of tests, a sixth of the time of short tests."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -85,9 +80,9 @@ def alone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def kills(request: pytest.FixtureRequest) -> int:
-    """Return how often a piece of work is killed."""
-    return int(request.config.getoption("--kills"))
+def kills() -> int:
+    """Return how often backups and restores are killed, each on each database."""
+    return 6 * patience.ROUNDS
 
 
 @pytest.fixture(scope="session")

@@ -17,12 +17,12 @@ import psutil
 import psycopg
 import sqlalchemy as sa
 
+import patience
 import servers
 from rakiza.events import Event, EventStore
 from rakiza.store import Store
 
-ROUNDS = int(os.environ.get("RK_TEST_ROUNDS", "1"))  # noqa: TID251 - raised for a long search
-"""How many times over the loops of the crash tests run."""
+ROUNDS = patience.ROUNDS
 JOIN_SECONDS = 60.0
 BALLAST = 700_000
 """How many bytes of a small disk are taken and can be given free."""

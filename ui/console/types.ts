@@ -790,7 +790,7 @@ export interface BackupLast {
 
 export interface BackupStatus {
   running: { what: string; step: string; percent: number | null; done_bytes: number; total_bytes: number; seconds_left: number | null; filename: string | null } | null;
-  next: { name: string; next_run_time: string | null; trigger: string }[];
+  next: { name: string; next_run_time: string | null; trigger: string; trigger_ar: string }[];
   policy: Record<'last' | 'daily' | 'weekly' | 'monthly' | 'yearly', number>;
   newest_good: string | null;
   drilled_at: string | null;

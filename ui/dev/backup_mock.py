@@ -79,7 +79,7 @@ def status():
     good = next((row["timestamp"] for row in plain if row["verified_at"]), None)
     drilled = max((row["drilled_at"] for row in plain if row["drilled_at"]), default=None)
     night = (now() - 7200) // 86400 * 86400 + 86400 + 7200
-    return {"running": running(), "next": [{"name": "backup-daily", "next_run_time": iso(night), "trigger": "every day at 02:00"}, {"name": "before-the-month-closes", "next_run_time": iso(night + 4 * 86400), "trigger": "at 23:30 on the last day of the month"}],
+    return {"running": running(), "next": [{"name": "backup-daily", "next_run_time": iso(night), "trigger": "every day at 02:00", "trigger_ar": "كل يوم عند 02:00"}, {"name": "before-the-month-closes", "next_run_time": iso(night + 4 * 86400), "trigger": "at 23:30 on the last day of the month", "trigger_ar": "عند 23:30 في آخر يوم من الشهر"}],
             "policy": {"last": 7, "daily": 14, "weekly": 8, "monthly": 0, "yearly": 3}, "newest_good": good, "drilled_at": drilled, "free_bytes": 142_500_000_000,
             "checklist": checklist(iso(night), good, drilled), "folder": "/srv/backups", "drills": DRILLS, "offsite": list(places()), "encryption": {"recipients": [KEY], "readable": False}, **TOLD}
 

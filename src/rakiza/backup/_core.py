@@ -95,6 +95,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     encrypted: tuple[str, ...] = ()
     """Whose keys open it; none of an open one."""
     parts: tuple[Attached, ...] = ()
+    overtaken: bool = False
+    """Of a safety backup: a later restore kept nothing, so that this one is not what was live before the newest."""
 
 
 def pieces_of(manifest: Manifest) -> tuple[Piece, ...]:

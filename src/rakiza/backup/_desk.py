@@ -104,9 +104,7 @@ class Desk:
     def create(self, prefix: str = "backup", *, shown: Shown | None = None) -> BackupInfo:
         """Make a backup; raises as `create_backup` does."""
         with self._at_work(_Task("backup", None, shown)):
-            made = self.manager.create_backup(prefix)
-        self._ports.audit.record("BACKUP_CREATED", "CREATE", f"backup:{made.filename}", {"size_bytes": made.size_bytes})
-        return made
+            return self.manager.create_backup(prefix)
 
     def verify(self, filename: str, *, deep: bool = True, shown: Shown | None = None) -> Verification:
         """Look at a backup; raises as `verify_backup` does."""
@@ -129,20 +127,6 @@ class Desk:
         self._ports.audit.record("BACKUP_DRILLED", "DRILL", f"backup:{drill.filename}", {"ok": drill.ok, "problem": drill.problem or None})
         if not drill.ok:
             capture_message(f"the drill of the backups failed: {drill.problem}")
-
-    def pin(self, filename: str, pinned: bool) -> BackupInfo:
-        """Keep a backup for good, or no more; raises as `pin` does."""
-        changed = self.manager.pin(filename, pinned)
-        if pinned:
-            self._ports.audit.record("BACKUP_PINNED", "PIN", f"backup:{filename}")
-        else:
-            self._ports.audit.record("BACKUP_UNPINNED", "UNPIN", f"backup:{filename}")
-        return changed
-
-    def delete(self, filename: str) -> None:
-        """Delete a backup; raises as `delete_backup` does."""
-        self.manager.delete_backup(filename)
-        self._ports.audit.record("BACKUP_DELETED", "DELETE", f"backup:{filename}")
 
     def restore(self, filename: str, *, safety_backup: bool = True, shown: Shown | None = None) -> Restoration:
         """Bring a backup back; raises as `restore_backup` does."""

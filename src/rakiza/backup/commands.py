@@ -315,7 +315,7 @@ def _settle(desk: Desk) -> Callable[..., None]:
 def _pin(desk: Desk) -> Callable[..., None]:
     def pin(filename: str, off: bool = False) -> None:
         """Keep a backup whatever the policy says, or with --off no more."""
-        desk.pin(_named(desk, filename), not off)
+        desk.manager.pin(_named(desk, filename), not off)
         _say(f"{filename} {'goes as the policy says' if off else 'is kept'}")
 
     return pin
@@ -324,7 +324,7 @@ def _pin(desk: Desk) -> Callable[..., None]:
 def _delete(desk: Desk) -> Callable[..., None]:
     def delete(filename: str) -> None:
         """Delete a backup; the last good one and pinned ones stay."""
-        desk.delete(_named(desk, filename))
+        desk.manager.delete_backup(_named(desk, filename))
         _say(f"{filename} is deleted")
 
     return delete

@@ -160,7 +160,7 @@ class _Endpoints:
     def pin(self, request: Request) -> Response:
         asked = request.decode(Pin)
         with _named(request) as filename:
-            return json_response({"success": True, "backup": row(self._desk.pin(filename, asked.pinned))})
+            return json_response({"success": True, "backup": row(self._manager.pin(filename, asked.pinned))})
 
     def offsite(self, _: Request) -> Response:
         return json_response({"backups": [one for url in self._manager.offsite.places for one in away(self._manager, url)]})
@@ -178,7 +178,7 @@ class _Endpoints:
 
     def delete(self, request: Request) -> Response:
         with _named(request) as filename:
-            self._desk.delete(filename)
+            self._manager.delete_backup(filename)
         return json_response({"success": True})
 
     def download(self, request: Request) -> Response:

@@ -28,11 +28,12 @@ log = logging.getLogger("rakiza.backup")
 
 
 class ScheduledBackup(msgspec.Struct, frozen=True):
-    """Show one schedule; `trigger` says it in words."""
+    """Show one schedule; `trigger` says it in words, `trigger_ar` in Arabic ones."""
 
     name: str
     next_run_time: datetime | None
     trigger: str
+    trigger_ar: str
 
 
 class BackupScheduler:
@@ -101,7 +102,7 @@ class BackupScheduler:
             return self._own.shown()
         if not jobs.opened:
             return []
-        found = [ScheduledBackup(one.name, one.next_at, one.text_en) for one in jobs.schedules.all() if one.task in TASKS]
+        found = [ScheduledBackup(one.name, one.next_at, one.text_en, one.text_ar) for one in jobs.schedules.all() if one.task in TASKS]
         return sorted(found, key=lambda one: one.name == DRILL)
 
 
@@ -185,4 +186,4 @@ class _OwnScheduler:
 
     def shown(self) -> list[ScheduledBackup]:
         with self._lock:
-            return [ScheduledBackup(name, at, said) for name, (_, said, at) in self._entries.items()]
+            return [ScheduledBackup(name, at, said, said) for name, (_, said, at) in self._entries.items()]

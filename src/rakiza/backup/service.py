@@ -120,6 +120,7 @@ class DatabaseBackup:
         self.spread()
         with contextlib.suppress(BackupNotFoundError):
             made = self.folder.manifest(made.file)
+        self.audit().record("BACKUP_CREATED", "CREATE", f"backup:{made.file}", {"size_bytes": made.size})
         return info_of(made)
 
     def spread(self) -> None:
@@ -336,7 +337,10 @@ class DatabaseBackup:
     def pin(self, filename: str, pinned: bool = True) -> BackupInfo:
         """Keep a backup whatever the policy says, or no more; raise ValueError, BackupNotFoundError."""
         with self._working():
-            return info_of(self._change(filename, pinned=pinned))
+            changed = info_of(self._change(filename, pinned=pinned))
+        event, action = ("BACKUP_PINNED", "PIN") if pinned else ("BACKUP_UNPINNED", "UNPIN")
+        self.audit().record(event, action, f"backup:{filename}")
+        return changed
 
     def _change(self, filename: str, **fields: object) -> Manifest:
         return self.folder.change(filename, lambda manifest: msgspec.structs.replace(manifest, **fields))
@@ -353,7 +357,8 @@ class DatabaseBackup:
                 if [one.file for one in good] == [filename]:
                     raise BackupRefusedError(f"{filename} is the last good backup", hint="make another one first")
             self.folder.delete(filename)
-            return True
+        self.audit().record("BACKUP_DELETED", "DELETE", f"backup:{filename}")
+        return True
 
     def restore_backup(self, filename: str, *, safety_backup: bool = True, target_url: str | None = None) -> Restoration:
         """Let a backup take the place of the live data: checked first, brought to life aside, compared, and then at once or not at all.
@@ -380,6 +385,10 @@ class DatabaseBackup:
         except AppError as error:
             self.audit().record("BACKUP_RESTORE_FAILED", "RESTORE", f"backup:{filename}", {"problem": error.detail})
             raise
+        if self._backend.engine == "sqlite" and not done.safety_backup:
+            for one in self._safety_backups():
+                with contextlib.suppress(AppError, OSError):  # the data are restored, whatever becomes of this note
+                    self._change(one.file, overtaken=True)
         details = {"rows": done.rows, "safety_backup": done.safety_backup or None, "before": done.before or None}
         self.audit().record("BACKUP_RESTORED", "RESTORE", f"backup:{filename}", details)
         return done
@@ -388,7 +397,10 @@ class DatabaseBackup:
         """Return what was live before the newest restore; raise BackupError when the database is away."""
         if self._backend.engine == "postgresql":
             return self._backend.before()
-        return next((Undoable(one.file, one.created_at) for one in self.folder.manifests() if info_of(one).safety), None)
+        return next((Undoable(one.file, one.created_at) for one in self._safety_backups()), None)
+
+    def _safety_backups(self) -> list[Manifest]:
+        return [one for one in self.folder.manifests() if info_of(one).safety and not one.overtaken]
 
     def undo(self) -> Restoration:
         """Let what was live before the newest restore be live again: the database of before, or the safety backup; undone once more by itself.

@@ -76,9 +76,9 @@ desk.create(shown=lambda running: print(running.step, running.done_bytes, flush=
 
 
 def test_what_fails_is_counted_and_remembered_and_what_was_done_is_recorded(desk: Desk, tmp_path: Path) -> None:
-    made = desk.create()
-    desk.pin(made.filename, True)
-    desk.pin(made.filename, False)
+    made = desk.manager.create_backup()  # as a program does
+    desk.manager.pin(made.filename, True)
+    desk.manager.pin(made.filename, False)
     assert desk.verify(made.filename)
     assert desk.drill()
     assert desk.restore(made.filename)
@@ -90,7 +90,7 @@ def test_what_fails_is_counted_and_remembered_and_what_was_done_is_recorded(desk
     assert last is not None
     assert (last.what, desk.failures) == ("restore", 1)
     assert "has 0 bytes" in last.error
-    desk.delete(made.filename)
+    desk.manager.delete_backup(made.filename)
     audit = desk._ports.audit
     assert isinstance(audit, Audited)
     resource = f"backup:{made.filename}"
