@@ -1,7 +1,7 @@
 """The sources of the house, parsed once, and the graph of their imports."""
 
 import ast
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import grimp
@@ -18,7 +18,7 @@ class Source:
     module: str
     lines: list[str]
     tree: ast.Module
-    nodes: list[ast.AST]
+    nodes: list[ast.AST] = field(repr=False)
 
     @property
     def room(self) -> str:
