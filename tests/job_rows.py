@@ -7,6 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from rakiza import Platform
 from rakiza.jobs.tables import JOB, METADATA
 from rakiza.store import JsonText, Store
 
@@ -69,6 +70,15 @@ def clear(store: Store) -> None:
     with store.begin() as tx:
         for table in METADATA.sorted_tables:
             tx.execute(table.delete())
+
+
+def begin(platform: Platform) -> int:
+    """Take every job away, and what a platform that serves test after test remembers of them; return where its log stands."""
+    clear(platform.store)
+    platform.jobs.engine._known_queues.clear()
+    bulk: Any = next(route.handler for route in platform.routes() if route.path == "/api/jobs/bulk")
+    bulk.__self__._browser.forget()
+    return platform.events.head()
 
 
 def failure(message: str = "تعذر الإرسال", attempt: int = 1, **more: object) -> dict[str, object]:

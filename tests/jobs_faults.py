@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import json
 import os
 import signal
@@ -167,6 +168,8 @@ def serve(url: str, journal: str, settings: dict[str, Any], concurrency: int) ->
 def nurse() -> None:
     """Fork a worker for each line of the standard input, and answer with its process id: it has imported everything already."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the dead leave at once
+    gc.collect()
+    gc.freeze()  # so that collections of the workers copy no page of what is imported
     for line in sys.stdin:
         pid = os.fork()
         if pid:

@@ -1,12 +1,17 @@
 """Histories for tests of the sealed trail: events written as any writer stores them, and a hand that changes rows as a DBA would."""
 
+import functools
 import json
 import random
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
+import pytest
+
+import servers
 from rakiza.events import MIGRATIONS
 from rakiza.events._canonical import COLUMNS
 from rakiza.events._log import StoredLog
@@ -20,20 +25,43 @@ def make_tables(store: Store) -> None:
     migrate(store, [MIGRATIONS])
 
 
+def lay(url: str) -> None:
+    """Create them in a database."""
+    store = Store(url)
+    make_tables(store)
+    store.close()
+
+
+@contextmanager
+def laid(request: pytest.FixtureRequest, folder: Path, name: str, fill: Callable[[str], object]) -> Iterator[str]:
+    """Yield the URL of a copy of a database that was filled once for the whole run, of the kind that is the parameter of the fixture."""
+    if request.param == "sqlite":
+        yield servers.sqlite_copy(folder / "trail.db", name, fill)
+        return
+    server: servers.Postgres = request.getfixturevalue("postgres")
+    with server.database(server.template(name, fill)) as url:
+        yield url
+
+
 def events(first: int, count: int) -> list[tuple[object, ...]]:
     """Return raw events, the same for the same positions: Arabic and English, with and without what may be null."""
-    rows: list[tuple[object, ...]] = []
-    for position in range(first, first + count):
-        dice = random.Random(position)  # noqa: S311 - the same story every time
-        item = {"item": f"بند {position}", "price": str(dice.randint(1, 9999)), "note": "x" * dice.randint(0, 40)}
-        payload = json.dumps(item, ensure_ascii=dice.random() < 0.3)
-        maybe = lambda text: text if dice.random() < 0.5 else None  # noqa: B023, E731
-        rows.append((
-            position, "default", "project", f"فيلا-{position % 7}", position, str(uuid.UUID(int=dice.getrandbits(128))), "price_changed", 1,
-            payload, maybe('{"subject":"u-1","fields":{}}'), json.dumps({"ip": "10.0.0.1"}), maybe("sara"), maybe("4bf92f3577b34da6"),
-            maybe(str(position - 1)), maybe('["vat"]'), utc_text(BEGIN + timedelta(seconds=position)),
-        ))  # fmt: skip
-    return rows
+    return [_event(position) for position in range(first, first + count)]
+
+
+@functools.cache
+def _event(position: int) -> tuple[object, ...]:
+    dice = random.Random(position)  # noqa: S311 - the same story every time
+    item = {"item": f"بند {position}", "price": str(dice.randint(1, 9999)), "note": "x" * dice.randint(0, 40)}
+    payload = json.dumps(item, ensure_ascii=dice.random() < 0.3)
+
+    def maybe(text: str) -> str | None:
+        return text if dice.random() < 0.5 else None
+
+    return (
+        position, "default", "project", f"فيلا-{position % 7}", position, str(uuid.UUID(int=dice.getrandbits(128))), "price_changed", 1,
+        payload, maybe('{"subject":"u-1","fields":{}}'), json.dumps({"ip": "10.0.0.1"}), maybe("sara"), maybe("4bf92f3577b34da6"),
+        maybe(str(position - 1)), maybe('["vat"]'), utc_text(BEGIN + timedelta(seconds=position)),
+    )  # fmt: skip
 
 
 def write(store: Store, count: int) -> None:

@@ -1,10 +1,12 @@
 """The queue in an application: the specified calls, its metrics, its check, its end."""
 
 import asyncio
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+import fresh
 from rakiza import integrate
 from rakiza._kernel import current, use_context
 from rakiza.hub import Platform
@@ -17,6 +19,12 @@ DONE: list[str] = []
 @job("acceptance:greet")
 async def greet(name: str) -> str:
     return f"مرحبا {name}"
+
+
+@pytest.fixture(params=fresh.KINDS)
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    with fresh.database(request, tmp_path) as url:
+        yield url
 
 
 async def application(scope: object, receive: object, send: object) -> None:
@@ -83,6 +91,7 @@ def test_inline_jobs_run_after_the_commit_and_not_after_a_rollback(database_url:
     platform.shutdown()
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_the_check_warns_when_nobody_works(database_url: str, tmp_path: Path) -> None:
     platform = made(database_url, tmp_path, work=False)
     platform.start()
@@ -95,8 +104,8 @@ def test_the_check_warns_when_nobody_works(database_url: str, tmp_path: Path) ->
     platform.shutdown()
 
 
-def test_schedules_named_before_the_start_are_declared_by_it(database_url: str, tmp_path: Path) -> None:
-    platform = made(database_url, tmp_path, work=False)
+def test_schedules_named_before_the_start_are_declared_by_it(sqlite_url: str, tmp_path: Path) -> None:
+    platform = made(sqlite_url, tmp_path, work=False)
     platform.jobs.schedule("acceptance:greet", "0 2 * * *", payload={"name": "سارة"}, timezone="Asia/Riyadh")
     with pytest.raises(JobError, match="not there yet"):
         platform.jobs.add_job("acceptance:greet", {"name": "x"})
@@ -105,8 +114,9 @@ def test_schedules_named_before_the_start_are_declared_by_it(database_url: str, 
     platform.shutdown()
 
 
-def test_the_trace_of_who_enqueued_a_job_goes_on_in_it(tmp_path: Path) -> None:
-    platform = made(f"sqlite:///{tmp_path / 'trace.db'}", tmp_path)
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_the_trace_of_who_enqueued_a_job_goes_on_in_it(database_url: str, tmp_path: Path) -> None:
+    platform = made(database_url, tmp_path)
 
     @platform.jobs.job("acceptance:trace")
     async def trace() -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
+import fresh
 from mail_servers import Inbox, broken_server, smtp_server
 from patience import until
 from rakiza import Platform, build, integrate
@@ -16,7 +17,15 @@ from rakiza.jobs import JobArgumentsError, Jobs, JobView, add_job
 from rakiza.mail import MailService
 
 SENDER = "نوفل <no-reply@example.com>"
+ON_ONE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+"""What is said to a mail server does not depend on the kind of the database."""
 MAIL = {"to": "sara@example.com", "subject": "مرحباً", "body": "محتوى الرسالة"}
+
+
+@pytest.fixture(params=fresh.KINDS)
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    with fresh.database(request, tmp_path) as url:
+        yield url
 
 
 async def application(scope: object, receive: object, send: object) -> None:
@@ -32,12 +41,16 @@ def inbox() -> Iterator[Inbox]:
 @pytest.fixture
 def platform(inbox: Inbox, database_url: str, tmp_path: Path) -> Iterator[Platform]:
     mail = {"host": "127.0.0.1", "port": inbox.port, "security": "none", "sender": SENDER, "timeout_seconds": 5}
-    settings = {"hub": {"home": str(tmp_path), "name": "نوفل"}, "store": {"database_url": database_url}, "logs": {"console": False}, "mail": mail}
-    platform = integrate(application, settings)
+    platform = integrate(application, {**of(tmp_path, database_url), "mail": mail})
     platform.start()
     yield platform
     platform.shutdown()
     platform.store.close()
+
+
+def of(home: Path, database_url: str) -> dict[str, dict[str, object]]:
+    """Return the settings of a platform of that home and database."""
+    return {"hub": {"home": str(home), "name": "نوفل"}, "store": {"database_url": database_url}, "logs": {"console": False}}
 
 
 def ended(jobs: Jobs, job_id: int, *states: str) -> JobView:
@@ -45,6 +58,7 @@ def ended(jobs: Jobs, job_id: int, *states: str) -> JobView:
     return jobs.get_job(job_id)
 
 
+@ON_ONE
 def test_the_specified_line_delivers_the_message(platform: Platform, inbox: Inbox) -> None:
     async def handler() -> None:
         await add_job('email:send', {'to': 'user@example.com', 'subject': 'مرحباً', 'body': 'محتوى الرسالة'})  # fmt: skip
@@ -70,6 +84,7 @@ def test_a_message_shares_the_fate_of_its_transaction(platform: Platform, inbox:
     assert inbox.taken[0].message["subject"] == "رسالة تجربة من نوفل | Test message from نوفل"
 
 
+@ON_ONE
 def test_what_nobody_could_deliver_is_refused_where_it_is_added(platform: Platform) -> None:
     with pytest.raises(JobArgumentsError, match=r"^to\[1\]: holds a line break") as caught:
         add_job("email:send", MAIL | {"to": ["a@example.com", "b@example.com\r\nBcc: c@example.com"]})
@@ -78,6 +93,7 @@ def test_what_nobody_could_deliver_is_refused_where_it_is_added(platform: Platfo
         platform.ctx.ports.mailer.send(["a@example.com"], "مرحباً\nBcc: x@example.com", "محتوى")
 
 
+@ON_ONE
 def test_another_attempt_is_the_same_message(platform: Platform, inbox: Inbox) -> None:
     inbox.answers = {"DATA": ["451 busy"]}
     job_id = platform.jobs.add_job("email:send", MAIL).id
@@ -90,6 +106,7 @@ def test_another_attempt_is_the_same_message(platform: Platform, inbox: Inbox) -
     assert (result["accepted"], result["where"]) == (1, f"127.0.0.1:{inbox.port}")
 
 
+@ON_ONE
 def test_a_refusal_ends_the_job_with_its_reason(platform: Platform, inbox: Inbox) -> None:
     inbox.refuse = {"sara@example.com": "550 no such user"}
     job_id = platform.jobs.add_job("email:send", MAIL).id
@@ -113,10 +130,11 @@ def test_who_was_put_off_gets_the_same_message_later_and_nobody_twice(platform: 
     assert first.message["to"] == second.message["to"]
 
 
-def test_a_mail_server_that_hangs_holds_up_no_other_job(tmp_path: Path) -> None:
+@ON_ONE
+def test_a_mail_server_that_hangs_holds_up_no_other_job(database_url: str, tmp_path: Path) -> None:
     with broken_server("connect", hangs=True) as port:
         mail = {"host": "127.0.0.1", "port": port, "security": "none", "sender": SENDER, "timeout_seconds": 60}
-        platform = build({"hub": {"home": str(tmp_path)}, "logs": {"console": False}, "mail": mail, "jobs": {"concurrency": 16}}, environ={})
+        platform = build({**of(tmp_path, database_url), "mail": mail, "jobs": {"concurrency": 16}}, environ={})
         platform.jobs.job("تقرير")(lambda: "تم")
         platform.start()
         sent = platform.jobs.add_jobs([{"task": "email:send", "payload": MAIL} for _ in range(20)])
@@ -127,10 +145,11 @@ def test_a_mail_server_that_hangs_holds_up_no_other_job(tmp_path: Path) -> None:
     platform.store.close()
 
 
-def test_while_a_server_that_is_away_is_left_alone_messages_use_no_attempt(tmp_path: Path) -> None:
+@ON_ONE
+def test_while_a_server_that_is_away_is_left_alone_messages_use_no_attempt(database_url: str, tmp_path: Path) -> None:
     with broken_server("connect", hangs=False) as port:
         mail = {"host": "127.0.0.1", "port": port, "security": "none", "sender": SENDER}
-        platform = build({"hub": {"home": str(tmp_path)}, "logs": {"console": False}, "mail": mail, "jobs": {"concurrency": 16}}, environ={})
+        platform = build({**of(tmp_path, database_url), "mail": mail, "jobs": {"concurrency": 16}}, environ={})
         platform.start()
         sent = [one.id for one in platform.jobs.add_jobs([{"task": "email:send", "payload": MAIL} for _ in range(30)])]
         later = platform.ctx.clock.now() + timedelta(seconds=50)
@@ -143,10 +162,11 @@ def test_while_a_server_that_is_away_is_left_alone_messages_use_no_attempt(tmp_p
     platform.store.close()
 
 
-def test_alerts_are_mailed_in_both_languages(inbox: Inbox, tmp_path: Path) -> None:
+@ON_ONE
+def test_alerts_are_mailed_in_both_languages(database_url: str, inbox: Inbox, tmp_path: Path) -> None:
     alerts = {"alert_email_to": "مدير@example.com,ops@example.com", "alert_after_seconds": 5, "thresholds": {"ram": 0.001, "cpu": 0, "disk": 0}}
     mail = {"host": "127.0.0.1", "port": inbox.port, "security": "none", "sender": SENDER}
-    platform = build({"hub": {"home": str(tmp_path), "name": "نوفل"}, "logs": {"console": False}, "monitoring": alerts, "mail": mail}, environ={})
+    platform = build({**of(tmp_path, database_url), "monitoring": alerts, "mail": mail}, environ={})
     platform.start()
     until(lambda: inbox.taken)
     platform.shutdown()
@@ -160,8 +180,9 @@ def test_alerts_are_mailed_in_both_languages(inbox: Inbox, tmp_path: Path) -> No
     assert re.search("Level: (warning|critical)\r\n", taken.part("plain"))
 
 
-def test_the_part_is_reached_by_health_metrics_and_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    platform = build({"hub": {"home": str(tmp_path), "name": "نوفل"}, "logs": {"console": False}}, environ={})
+@ON_ONE
+def test_the_part_is_reached_by_health_metrics_and_commands(database_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    platform = build(of(tmp_path, database_url), environ={})
     platform.start()
     commands = {command.name: command.build() for part in platform.parts for command in part.commands}
     commands["mail test"]("سارة <sara@example.com>")

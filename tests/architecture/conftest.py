@@ -1,7 +1,7 @@
 """The sources of the house, parsed once, and the graph of their imports."""
 
 import ast
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import grimp
@@ -12,12 +12,13 @@ ROOT = Path(__file__).parents[2]
 
 @dataclass(frozen=True)
 class Source:
-    """One Python file: its place, module name, lines and syntax tree."""
+    """One Python file: its place, module name, lines, syntax tree and every node of that."""
 
     path: Path
     module: str
     lines: list[str]
     tree: ast.Module
+    nodes: list[ast.AST] = field(repr=False)
 
     @property
     def room(self) -> str:
@@ -43,7 +44,8 @@ def room_of(module: str) -> str:
 def _read(path: Path) -> Source:
     inside = path.relative_to(ROOT / "src").with_suffix("").parts
     text = path.read_text()
-    return Source(path, ".".join(inside).removesuffix(".__init__"), text.splitlines(), ast.parse(text))
+    tree = ast.parse(text)
+    return Source(path, ".".join(inside).removesuffix(".__init__"), text.splitlines(), tree, list(ast.walk(tree)))
 
 
 @pytest.fixture(scope="session")

@@ -48,7 +48,7 @@ def test_no_room_imports_the_private_names_of_another(sources: list) -> None:
     wrong = [
         f"{source.place}:{node.lineno} imports {alias.name} from {node.module}"
         for source in sources
-        for node in ast.walk(source.tree)
+        for node in source.nodes
         if isinstance(node, ast.ImportFrom) and not node.level and node.module and node.module.split(".")[0] in OURS
         for alias in node.names
         if alias.name.startswith("_") and not alias.name.startswith("__") and alias.name != "_kernel" and room(node.module) != source.room
@@ -69,7 +69,7 @@ def test_no_room_goes_round_by_the_front_door(sources: list, package: str) -> No
         alias.name
         for source in sources
         if source.module.startswith(package + ".") and source.module not in TOP_FLOOR
-        for node in ast.walk(source.tree)
+        for node in source.nodes
         if isinstance(node, ast.ImportFrom) and not node.level and node.module == package
         for alias in node.names
     }
@@ -111,7 +111,7 @@ def test_a_heavy_package_is_imported_in_one_file(graph: grimp.ImportGraph, packa
 
 
 def test_imports_by_name_stand_only_where_late_binding_is_meant(sources: list) -> None:
-    users = {source.module for source in sources if any(names_import_module(node) for node in ast.walk(source.tree))}
+    users = {source.module for source in sources if any(names_import_module(node) for node in source.nodes)}
     assert "rakiza._kernel.attach" in users
     assert users <= LATE_BINDING
 

@@ -51,7 +51,7 @@ def functions(sources: list) -> dict[str, int]:
         f"{source.module}.{node.name}:{node.lineno}": (node.end_lineno or node.lineno) - node.lineno + 1
         for source in sources
         if not source.is_migration
-        for node in ast.walk(source.tree)
+        for node in source.nodes
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     }
 

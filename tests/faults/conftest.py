@@ -1,4 +1,4 @@
-"""A job queue on durable databases, and workers in processes that may be killed."""
+"""A job queue on durable databases, workers in processes that may be killed, and a log whose tables are laid."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,6 +7,7 @@ import pytest
 
 import jobs_faults
 import servers
+import trails
 from jobs_faults import Journal, Nursery, Workers, build, migrated
 from rakiza.jobs import Jobs
 
@@ -20,6 +21,28 @@ def jobs_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     server: servers.Postgres = request.getfixturevalue("durable_postgres")
     with server.database(server.template("jobs-durable", migrated)) as url:
         yield url
+
+
+@pytest.fixture
+def plain_jobs_url(postgres: servers.Postgres) -> Iterator[str]:
+    """Yield the URL of a migrated database on the server that is not durable."""
+    with postgres.database(postgres.template("jobs", migrated)) as url:
+        yield url
+
+
+@pytest.fixture
+def log_postgres_url(postgres: servers.Postgres) -> Iterator[str]:
+    """Yield the URL of a fresh PostgreSQL database with the tables of the log."""
+    with postgres.database(postgres.template("trail", trails.lay)) as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def log_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Return the URL of a fresh database with the tables of the log; the test runs once for each kind."""
+    if request.param == "sqlite":
+        return servers.sqlite_copy(tmp_path / "test.db", "trail", trails.lay)
+    return str(request.getfixturevalue("log_postgres_url"))
 
 
 @pytest.fixture(scope="session")

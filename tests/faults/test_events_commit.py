@@ -17,8 +17,13 @@ NEVER = Condition(Query(("never.happened",)))
 
 
 @pytest.fixture
-def proxy(postgres_url: str) -> Iterator[Proxy]:
-    made = Proxy(postgres_url)
+def log_url(log_postgres_url: str) -> str:
+    return log_postgres_url
+
+
+@pytest.fixture
+def proxy(log_url: str) -> Iterator[Proxy]:
+    made = Proxy(log_url)
     yield made
     made.close()
 
@@ -33,7 +38,7 @@ def events(proxy: Proxy) -> Iterator[EventStore]:
 
 @pytest.mark.parametrize("where", [REQUEST, ANSWER, GHOST])
 @pytest.mark.parametrize("way", ["alone", "three", "condition", "task", "repeated"])
-def test_an_append_that_is_cut_stands_exactly_once(events: EventStore, proxy: Proxy, postgres_url: str, way: str, where: str) -> None:
+def test_an_append_that_is_cut_stands_exactly_once(events: EventStore, proxy: Proxy, log_url: str, way: str, where: str) -> None:
     proxy.cut(b"COMMIT" if way == "condition" else b"cut.here", where)
     given = [event(number, "cut.here", tags=["موقع"]) for number in range(3 if way == "three" else 1)]
     if way == "task":
@@ -48,24 +53,24 @@ def test_an_append_that_is_cut_stands_exactly_once(events: EventStore, proxy: Pr
         own = {"event_id": uuid4(), "expected_version": 0} if way == "repeated" else {}
         assert events.append({**given[0], **own}, condition=NEVER if way == "condition" else None).position == 2
     assert proxy.cuts == 1
-    assert [one.event_type for one in whole(postgres_url)] == ["invoice.created", *["cut.here"] * len(given)]
+    assert [one.event_type for one in whole(log_url)] == ["invoice.created", *["cut.here"] * len(given)]
     assert events.append(event()).position == len(given) + 2
 
 
-def test_a_write_that_runs_on_behind_a_cut_line_is_waited_for(events: EventStore, proxy: Proxy, postgres_url: str) -> None:
+def test_a_write_that_runs_on_behind_a_cut_line_is_waited_for(events: EventStore, proxy: Proxy, log_url: str) -> None:
     """The first attempt still waits for the lock of the log when the second one comes."""
     placed: list[int] = []
     writer = threading.Thread(target=lambda: placed.append(events.append(event("x", "cut.here", expected_version=0)).position), daemon=True)
-    side = Store(postgres_url)
+    side = Store(log_url)
     with held(side):
         proxy.cut(b"cut.here", GHOST)
         writer.start()
-        with admin(postgres_url) as looking:
+        with admin(log_url) as looking:
             _until(looking, "select count(*) = 2 from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()")
     join([writer])
     side.close()
     assert placed == [2]
-    assert len(whole(postgres_url)) == 2
+    assert len(whole(log_url)) == 2
 
 
 def _until(looking: "psycopg.Connection[tuple[object, ...]]", question: LiteralString) -> None:
@@ -79,7 +84,7 @@ def _until(looking: "psycopg.Connection[tuple[object, ...]]", question: LiteralS
 
 @pytest.mark.parametrize("where", [REQUEST, ANSWER])
 def test_after_the_time_for_retries_the_caller_is_told_the_outcome_is_unknown(
-    events: EventStore, proxy: Proxy, postgres_url: str, where: str
+    events: EventStore, proxy: Proxy, log_url: str, where: str
 ) -> None:
     proxy.cut(b"cut.here", where)
     proxy.refusing = True
@@ -93,11 +98,11 @@ def test_after_the_time_for_retries_the_caller_is_told_the_outcome_is_unknown(
     ids = [UUID(one) for one in error.event_ids]
     again = events.append_many([event("a", "cut.here", expected_version=0, event_id=ids[0]), event("b", "cut.here", event_id=ids[1])])
     assert [(one.position, one.duplicate) for one in again] == [(2, where == ANSWER), (3, where == ANSWER)]
-    assert len(whole(postgres_url)) == 3
+    assert len(whole(log_url)) == 3
 
 
 @pytest.mark.parametrize("where", [REQUEST, ANSWER])
-def test_a_business_transaction_that_is_cut_at_its_commit_may_be_repeated(events: EventStore, proxy: Proxy, postgres_url: str, where: str) -> None:
+def test_a_business_transaction_that_is_cut_at_its_commit_may_be_repeated(events: EventStore, proxy: Proxy, log_url: str, where: str) -> None:
     identity = uuid4()
     with pytest.raises(StoreUnavailableError), events.store.begin() as tx:
         placed = events.append(event("tx", event_id=identity), tx)
@@ -106,10 +111,10 @@ def test_a_business_transaction_that_is_cut_at_its_commit_may_be_repeated(events
     with events.store.begin() as tx:
         again = events.append(event("tx", event_id=identity), tx)
     assert (again.position, again.duplicate) == (2, where == ANSWER)
-    assert len(whole(postgres_url)) == 2
+    assert len(whole(log_url)) == 2
 
 
-def test_eight_writers_over_a_bad_line_lose_and_double_nothing(proxy: Proxy, postgres_url: str) -> None:
+def test_eight_writers_over_a_bad_line_lose_and_double_nothing(proxy: Proxy, log_url: str) -> None:
     events = create_event_store(proxy.url, EventSettings(retry_seconds=60))
     acknowledged: list[str] = []
 
@@ -122,7 +127,7 @@ def test_eight_writers_over_a_bad_line_lose_and_double_nothing(proxy: Proxy, pos
             assert placed[0].version == number * 3 + 1
 
     in_threads(8, write)
-    found = whole(postgres_url)
+    found = whole(log_url)
     assert proxy.cuts == 24 * ROUNDS
     assert sorted(one.event_id for one in found) == sorted(acknowledged)
     assert len(found) == 8 * 24 * 3 * ROUNDS

@@ -70,8 +70,8 @@ threading.Event().wait()
 
 
 @pytest.fixture
-def store(database_url: str) -> Iterator[Store]:
-    made = Store(database_url, busy_timeout_seconds=60.0)
+def store(log_url: str) -> Iterator[Store]:
+    made = Store(log_url, busy_timeout_seconds=60.0)
     migrate(made, [MIGRATIONS])
     yield made
     made.close()
@@ -97,9 +97,9 @@ def state(events: EventStore, name: str) -> dict[str, object]:
 
 
 def test_two_processes_run_one_projection_and_count_every_event_once(
-    database_url: str, events: EventStore, store: Store, python_process: Process
+    log_url: str, events: EventStore, store: Store, python_process: Process
 ) -> None:
-    children = [python_process(RUN, database_url, env=ENVIRONMENT) for _ in range(2)]
+    children = [python_process(RUN, log_url, env=ENVIRONMENT) for _ in range(2)]
     [child.wait_for("runs") for child in children]
     for number in range(60):
         fill(events, 5, first=number * 5)
@@ -116,18 +116,18 @@ def test_two_processes_run_one_projection_and_count_every_event_once(
 
 
 def test_a_runner_that_is_killed_again_and_again_loses_and_doubles_nothing(
-    database_url: str, events: EventStore, store: Store, python_process: Process
+    log_url: str, events: EventStore, store: Store, python_process: Process
 ) -> None:
     written = 0
     for round_ in range(2 + 2 * ROUNDS):
-        child = python_process(RUN, database_url, env=ENVIRONMENT)
+        child = python_process(RUN, log_url, env=ENVIRONMENT)
         child.wait_for("runs")
         fill(events, 200 + round_, first=written)
         written += 200 + round_
         for _ in range(3 * round_ + 1):
             child.wait_for("at ")
         child.kill9()
-    child = python_process(RUN, database_url, env=ENVIRONMENT)
+    child = python_process(RUN, log_url, env=ENVIRONMENT)
     until(lambda: state(events, "totals")["lag"] == 0)
     assert shown(store) == wanted(events)
     assert sum(invoices for invoices, _ in shown(store).values()) == written
@@ -135,15 +135,15 @@ def test_a_runner_that_is_killed_again_and_again_loses_and_doubles_nothing(
 
 @pytest.mark.parametrize("moment", ["rebuilds", "folded p_totals_2 20", "folded p_totals_2 180", "switching p_totals_2", "dropping p_totals_1"])
 def test_a_rebuild_killed_at_any_moment_leaves_the_old_or_the_new_one_to_readers(
-    database_url: str, events: EventStore, store: Store, python_process: Process, moment: str
+    log_url: str, events: EventStore, store: Store, python_process: Process, moment: str
 ) -> None:
     fill(events, 200)
-    child = python_process(REBUILD, database_url, env=ENVIRONMENT)
+    child = python_process(REBUILD, log_url, env=ENVIRONMENT)
     child.wait_for(moment)
     child.kill9()
     assert shown(store) == wanted(events)
     fill(events, 10, first=500)
-    child = python_process(RUN, database_url, env=ENVIRONMENT)
+    child = python_process(RUN, log_url, env=ENVIRONMENT)
     until(lambda: state(events, "totals")["lag"] == 0 and state(events, "totals")["rebuild"] is None)
     assert shown(store) == wanted(events)
     with store.read() as tx:
@@ -213,12 +213,12 @@ def receiver() -> Iterator[Receiver]:
 
 
 def test_a_webhook_gets_everything_once_and_in_order_whatever_dies(
-    database_url: str, events: EventStore, receiver: Receiver, python_process: Process
+    log_url: str, events: EventStore, receiver: Receiver, python_process: Process
 ) -> None:
     """The receiver fails, dies and comes back; the sender is killed -9; another sender waits to take over."""
     address, written = f"http://127.0.0.1:{receiver.port}/webhook", 0
     for round_ in range(2 + ROUNDS):
-        child = python_process(DELIVER, database_url, address, env=ENVIRONMENT)
+        child = python_process(DELIVER, log_url, address, env=ENVIRONMENT)
         child.wait_for("runs")
         events.append_many([invoice(number) for number in range(written, written + 12)] + [invoice(0, "invoice.seen")])
         written += 12
@@ -231,7 +231,7 @@ def test_a_webhook_gets_everything_once_and_in_order_whatever_dies(
             receiver.start()
         child.wait_for("delivered")
         child.kill9()
-    python_process(DELIVER, database_url, address, env=ENVIRONMENT)
+    python_process(DELIVER, log_url, address, env=ENVIRONMENT)
     until(lambda: state(events, "webhook")["lag"] == 0)
     created = events.read(limit=5000, event_types=("invoice.created",))
     assert len(created) == written
@@ -274,8 +274,8 @@ def test_a_full_disk_holds_a_projection_up_and_sets_nothing_aside(sqlite_url: st
 
 
 @pytest.mark.parametrize("alone", [False, True])
-def test_a_server_that_hangs_up_in_a_batch_undoes_it_and_sets_nothing_aside(postgres_url: str, alone: bool) -> None:
-    store, killer = Store(postgres_url), Store(postgres_url)
+def test_a_server_that_hangs_up_in_a_batch_undoes_it_and_sets_nothing_aside(log_postgres_url: str, alone: bool) -> None:
+    store, killer = Store(log_postgres_url), Store(log_postgres_url)
     migrate(store, [MIGRATIONS])
     clock = FrozenClock()
     events = EventStore(store, clock=clock)
@@ -321,9 +321,9 @@ os._exit(0)
 """
 
 
-def test_followers_live_on_in_a_forked_child_as_somebody_else(database_url: str, store: Store, python_process: Process) -> None:
+def test_followers_live_on_in_a_forked_child_as_somebody_else(log_url: str, store: Store, python_process: Process) -> None:
     """A server forks its workers after everything was registered and started; no write is under way at that moment."""
-    forked = int(python_process(FORK, database_url, env=ENVIRONMENT).wait_for("forked").split()[1])
+    forked = int(python_process(FORK, log_url, env=ENVIRONMENT).wait_for("forked").split()[1])
     events = EventStore(store)
     try:
         fill(events, 20)

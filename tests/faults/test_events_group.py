@@ -20,8 +20,8 @@ SICK = "سم"
 
 
 @pytest.fixture
-def events(database_url: str) -> Iterator[EventStore]:
-    made = create_event_store(database_url)
+def events(log_url: str) -> Iterator[EventStore]:
+    made = create_event_store(log_url)
     yield made
     made.close()
 
@@ -63,7 +63,7 @@ def append_at_once(events: EventStore, names: list[str]) -> dict[str, object]:
     return outcomes
 
 
-def test_a_sick_append_fails_alone_and_by_its_own_error(events: EventStore, database_url: str) -> None:
+def test_a_sick_append_fails_alone_and_by_its_own_error(events: EventStore, log_url: str) -> None:
     refuse_sick(events)
     names = [str(number) for number in range(19)]
     outcomes = append_at_once(events, [*names, SICK])
@@ -71,11 +71,11 @@ def test_a_sick_append_fails_alone_and_by_its_own_error(events: EventStore, data
     assert isinstance(outcomes[SICK], events.store.driver_error)
     assert "sick" in str(outcomes[SICK])
     assert sorted(outcomes[name] for name in names) == list(range(2, 21))
-    assert {one.aggregate_id for one in whole(database_url)} == {"first", *names}
+    assert {one.aggregate_id for one in whole(log_url)} == {"first", *names}
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_an_unforeseen_error_of_a_batch_leaves_each_append_its_own_outcome(events: EventStore, database_url: str, when: str) -> None:
+def test_an_unforeseen_error_of_a_batch_leaves_each_append_its_own_outcome(events: EventStore, log_url: str, when: str) -> None:
     write, broken = events._log.write, []
 
     def brittle(batch, now):
@@ -93,7 +93,7 @@ def test_an_unforeseen_error_of_a_batch_leaves_each_append_its_own_outcome(event
     outcomes = append_at_once(events, [*names, SICK])
     assert str(outcomes[SICK]) == "sick alone"
     assert sorted(outcomes[name] for name in names) == list(range(2, 21))
-    assert {one.aggregate_id for one in whole(database_url)} == {"first", *names}
+    assert {one.aggregate_id for one in whole(log_url)} == {"first", *names}
 
 
 def test_callers_of_one_failed_batch_each_get_an_error_of_their_own(events: EventStore) -> None:
@@ -110,7 +110,7 @@ def test_callers_of_one_failed_batch_each_get_an_error_of_their_own(events: Even
 
 
 @pytest.mark.parametrize("end", [KeyboardInterrupt, SystemExit])
-def test_a_leader_that_dies_leaves_nobody_waiting(events: EventStore, database_url: str, end: type[BaseException]) -> None:
+def test_a_leader_that_dies_leaves_nobody_waiting(events: EventStore, log_url: str, end: type[BaseException]) -> None:
     write, deaths = events._log.write, []
 
     def deadly(batch, now):
@@ -132,7 +132,7 @@ def test_a_leader_that_dies_leaves_nobody_waiting(events: EventStore, database_u
         assert (await events.append(event("later"))).position == 3
 
     asyncio.run(later())
-    assert len(whole(database_url)) == 3
+    assert len(whole(log_url)) == 3
 
 
 @pytest.mark.parametrize("end", [KeyboardInterrupt, SystemExit])
@@ -173,7 +173,7 @@ def test_a_process_without_room_for_a_thread_writes_all_the_same(events: EventSt
     assert sorted(outcomes.values()) == list(range(22, 32))
 
 
-def test_a_loop_that_ends_before_its_answers_harms_nobody(events: EventStore, database_url: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_loop_that_ends_before_its_answers_harms_nobody(events: EventStore, log_url: str, caplog: pytest.LogCaptureFixture) -> None:
     loop = asyncio.new_event_loop()
 
     async def leave() -> None:
@@ -189,11 +189,11 @@ def test_a_loop_that_ends_before_its_answers_harms_nobody(events: EventStore, da
         loop.close()
     join([other])
     assert "an event loop ended before" in caplog.text
-    assert len(whole(database_url)) == 6
+    assert len(whole(log_url)) == 6
     assert events.append(event()).position == 7
 
 
-def test_a_cancelled_task_takes_nobody_with_it(events: EventStore, database_url: str) -> None:
+def test_a_cancelled_task_takes_nobody_with_it(events: EventStore, log_url: str) -> None:
     async def tasks() -> list[object]:
         waiting = [asyncio.ensure_future(events.append(event(n))) for n in range(10)]
         await asyncio.to_thread(gathered, events, 10)
@@ -215,10 +215,10 @@ def test_a_cancelled_task_takes_nobody_with_it(events: EventStore, database_url:
     found = asyncio.run(tasks())
     join([holder])
     assert [isinstance(one, asyncio.CancelledError) for one in found] == [True, False] * 5
-    assert len(whole(database_url)) == 10  # a cancelled wait does not take back what was handed over
+    assert len(whole(log_url)) == 10  # a cancelled wait does not take back what was handed over
 
 
-def test_closing_writes_what_waits_and_what_comes_later_opens_anew(events: EventStore, database_url: str) -> None:
+def test_closing_writes_what_waits_and_what_comes_later_opens_anew(events: EventStore, log_url: str) -> None:
     def tasks() -> None:
         async def all_at_once() -> list[object]:
             return await asyncio.gather(*(events.append(event(f"task{n}")) for n in range(10)))
@@ -234,15 +234,15 @@ def test_closing_writes_what_waits_and_what_comes_later_opens_anew(events: Event
         gathered(events, 20)
         closer.start()
     join([*threads, closer])
-    assert len(whole(database_url)) == 20
+    assert len(whole(log_url)) == 20
     for _ in range(2):
         assert events.append(event()).position > 20
         in_threads(1, lambda _: tasks())
         events.close()
-    assert len(whole(database_url)) == 42
+    assert len(whole(log_url)) == 42
 
 
-def test_closing_races_with_tasks_and_none_waits_for_ever(events: EventStore, database_url: str) -> None:
+def test_closing_races_with_tasks_and_none_waits_for_ever(events: EventStore, log_url: str) -> None:
     async def tasks() -> int:
         return sum([1 for _ in range(60 * ROUNDS) if (await asyncio.wait_for(events.append(event()), 60)).position])
 
@@ -252,7 +252,7 @@ def test_closing_races_with_tasks_and_none_waits_for_ever(events: EventStore, da
     while runner.is_alive():
         events._group.close()
     join([runner])
-    assert counts == [len(whole(database_url))] == [60 * ROUNDS]
+    assert counts == [len(whole(log_url))] == [60 * ROUNDS]
 
 
 def test_no_signal_between_callers_and_the_thread_is_lost() -> None:
@@ -262,7 +262,7 @@ def test_no_signal_between_callers_and_the_thread_is_lost() -> None:
         return [[Appended(1, 1, append.events[0].event_id)] for append in batch]
 
     group = GroupCommit(flush, EventSettings())
-    append, number = Append((new_event(event(), Origin(), 10_000),)), 6_000 * ROUNDS
+    append, number = Append((new_event(event(), Origin(), 10_000),)), 2_000 * ROUNDS
 
     async def tasks(several: int) -> None:
         await asyncio.wait_for(asyncio.gather(*(group.submit_from_loop(append, asyncio.get_running_loop(), len) for _ in range(several))), 30)
@@ -287,9 +287,9 @@ def test_no_signal_between_callers_and_the_thread_is_lost() -> None:
     assert (group.waiting, group._leader) == (0, None)
 
 
-def test_large_events_fill_batch_and_queue_sooner(database_url: str) -> None:
+def test_large_events_fill_batch_and_queue_sooner(log_url: str) -> None:
     """Five hundred events of a megabyte would be one statement of a gigabyte."""
-    events = create_event_store(database_url, queue_events=1000)
+    events = create_event_store(log_url, queue_events=1000)
     large = {"x": "ش" * 500_000}  # 62 places of 1,000, and of the 500 of a batch
 
     async def tasks() -> list[int]:
@@ -304,7 +304,7 @@ def test_large_events_fill_batch_and_queue_sooner(database_url: str) -> None:
     with pytest.raises(EventError, match="in 34 events, at most 16,777,216") as caught:
         events.append_many([event(payload=large) for _ in range(34)])
     assert caught.value.stable_code == "event_too_large"
-    assert len(whole(database_url)) == 30
+    assert len(whole(log_url)) == 30
     events.close()
 
 
@@ -439,10 +439,10 @@ events.close()
 """
 
 
-def test_a_waiting_caller_that_is_interrupted_does_not_take_the_lead_with_it(database_url: str, python_process: Process) -> None:
-    lines = python_process(WAIT_AND_BE_INTERRUPTED, database_url, env=PATHS).finish(timeout_seconds=60)
+def test_a_waiting_caller_that_is_interrupted_does_not_take_the_lead_with_it(log_url: str, python_process: Process) -> None:
+    lines = python_process(WAIT_AND_BE_INTERRUPTED, log_url, env=PATHS).finish(timeout_seconds=60)
     assert lines[-2:] == ["interrupted", "waiting 0 next 3"]
-    assert len(whole(database_url)) == 3
+    assert len(whole(log_url)) == 3
 
 
 def test_a_storm_of_interrupts_leaves_nobody_waiting(python_process: Process) -> None:
@@ -451,7 +451,7 @@ def test_a_storm_of_interrupts_leaves_nobody_waiting(python_process: Process) ->
     assert lines[-1] == f"interrupted {number} waiting 0 left 0 None"
 
 
-def test_a_fork_leaves_what_waits_to_the_parent_and_its_connection_alone(database_url: str, python_process: Process) -> None:
-    lines = python_process(FORK, database_url, env=PATHS).finish(timeout_seconds=60)
+def test_a_fork_leaves_what_waits_to_the_parent_and_its_connection_alone(log_url: str, python_process: Process) -> None:
+    lines = python_process(FORK, log_url, env=PATHS).finish(timeout_seconds=60)
     assert lines[-1] == "child 0 same session True head 12"
-    assert len(whole(database_url)) == 12
+    assert len(whole(log_url)) == 12

@@ -39,8 +39,8 @@ print("done")
 
 
 @pytest.fixture
-def events(database_url: str) -> Iterator[EventStore]:
-    made = create_event_store(database_url)
+def events(log_url: str) -> Iterator[EventStore]:
+    made = create_event_store(log_url)
     yield made
     made.close()
 
@@ -76,9 +76,9 @@ class Follower:
         return self.seen
 
 
-def test_followers_lose_nothing_while_eight_writers_commit_at_random(database_url: str, events: EventStore, python_process: Process) -> None:
-    followers = [Follower(database_url, page) for page in (7, 500)]
-    children = [python_process(LOAD, database_url, str(number), str(APPENDS), str(TRANSACTIONS), env=PATHS) for number in range(2)]
+def test_followers_lose_nothing_while_eight_writers_commit_at_random(log_url: str, events: EventStore, python_process: Process) -> None:
+    followers = [Follower(log_url, page) for page in (7, 500)]
+    children = [python_process(LOAD, log_url, str(number), str(APPENDS), str(TRANSACTIONS), env=PATHS) for number in range(2)]
     order = [random.Random(number) for number in range(4)]  # noqa: S311 - delays
 
     def write(index: int) -> None:
@@ -89,7 +89,7 @@ def test_followers_lose_nothing_while_eight_writers_commit_at_random(database_ur
 
     in_threads(4, write)
     assert [child.finish(JOIN_SECONDS)[-1] for child in children] == ["done"] * 2
-    found = whole(database_url)
+    found = whole(log_url)
     assert len(found) == 4 * APPENDS + 4 * TRANSACTIONS * 2
     for follower in followers:
         assert follower.finish() == [(one.position, one.event_id) for one in found]
@@ -117,8 +117,8 @@ def in_transactions(events: EventStore, index: int, order: random.Random) -> Non
             assert undone
 
 
-def test_a_storm_on_one_stream_gives_each_version_one_winner(database_url: str, events: EventStore) -> None:
-    other, winners, conflicts = create_event_store(database_url), [], []
+def test_a_storm_on_one_stream_gives_each_version_one_winner(log_url: str, events: EventStore) -> None:
+    other, winners, conflicts = create_event_store(log_url), [], []
     number = 20 * ROUNDS
 
     def append(mine: EventStore, index: int, expected: int) -> int:
@@ -148,7 +148,7 @@ def test_a_storm_on_one_stream_gives_each_version_one_winner(database_url: str, 
                 winners.append((version, index))
 
     in_threads(8, write)
-    found = whole(database_url)
+    found = whole(log_url)
     assert sorted(winners) == [(one.version, one.payload["writer"]) for one in found]
     assert [one.version for one in found] == list(range(1, 8 * number + 1))
     assert conflicts

@@ -101,7 +101,7 @@ def test_a_database_killed_while_jobs_are_put_in_and_run_loses_and_repeats_none(
 ) -> None:
     enqueuer, workers = besieged
     told: dict[int, int] = {}
-    for _ in range(3):
+    for _ in range(2):
         enqueuer.more(15)
         until(lambda: len(journal.lines("end")) > len(told) + 10)
         note_done(told, enqueuer.jobs, journal)
@@ -116,7 +116,7 @@ def test_a_database_killed_while_jobs_are_put_in_and_run_loses_and_repeats_none(
 def test_backends_that_are_ended_lose_and_repeat_nothing(besieged: tuple[Enqueuer, Workers], journal: Journal) -> None:
     enqueuer, workers = besieged
     told: dict[int, int] = {}
-    for round_ in range(8):
+    for round_ in range(4):
         enqueuer.more(8)
         note_done(told, enqueuer.jobs, journal)
         with admin(str(enqueuer.jobs.store._backend.engine.url.render_as_string(hide_password=False))) as looking:
@@ -289,9 +289,8 @@ def _fill_and_go_on(url: str, ballast: Path, size: int) -> None:
 
 
 @pytest.mark.parametrize("where", [REQUEST, ANSWER, GHOST])
-def test_a_job_of_a_transaction_that_is_cut_at_its_commit_may_be_put_in_again(postgres_url: str, journal: Journal, where: str) -> None:
-    migrated(postgres_url)
-    proxy = Proxy(postgres_url)
+def test_a_job_of_a_transaction_that_is_cut_at_its_commit_may_be_put_in_again(plain_jobs_url: str, journal: Journal, where: str) -> None:
+    proxy = Proxy(plain_jobs_url)
     jobs = build(proxy.url, journal.path)
     jobs.add_job("note")
     with pytest.raises(StoreUnavailableError), jobs.store.begin() as tx:

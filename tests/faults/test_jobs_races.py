@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+import servers
 from events_faults import ANSWER, GHOST, REQUEST, Proxy
-from jobs_faults import Journal, all_done, build, put, sql, states, until
+from jobs_faults import Journal, all_done, build, migrated, put, sql, states, until
 from rakiza.jobs import Jobs, JobStateError, RunningJob
 from rakiza.jobs._core import allowance
 from rakiza.store import Store, StoreError
@@ -48,9 +49,9 @@ def test_a_job_whose_worker_has_no_row_is_given_to_others_by_any_live_one(jobs: 
 @pytest.mark.parametrize("where", [REQUEST, ANSWER, GHOST])
 @pytest.mark.parametrize("commits", [1, 2])
 def test_a_worker_whose_commit_is_cut_neither_forgets_what_it_took_nor_repeats_what_it_did(
-    durable_postgres_jobs: Jobs, proxied: tuple[Jobs, Proxy], journal: Journal, commits: int, where: str
+    postgres_jobs: Jobs, proxied: tuple[Jobs, Proxy], journal: Journal, commits: int, where: str
 ) -> None:
-    jobs, (worker, proxy) = durable_postgres_jobs, proxied
+    jobs, (worker, proxy) = postgres_jobs, proxied
     worker.start()
     put(jobs, 1)
     until(lambda: all_done(jobs))
@@ -71,20 +72,17 @@ def test_a_worker_whose_commit_is_cut_neither_forgets_what_it_took_nor_repeats_w
 
 
 @pytest.fixture
-def durable_postgres_jobs(postgres_url: str, journal: Journal) -> Iterator[Jobs]:
-    from jobs_faults import migrated
-
-    migrated(postgres_url)
-    made = build(postgres_url, journal.path)
+def postgres_jobs(plain_jobs_url: str, journal: Journal) -> Iterator[Jobs]:
+    made = build(plain_jobs_url, journal.path)
     yield made
     made.close()
     made.store.close()
 
 
 @pytest.fixture
-def proxied(durable_postgres_jobs: Jobs, postgres_url: str, journal: Journal) -> Iterator[tuple[Jobs, Proxy]]:
+def proxied(postgres_jobs: Jobs, plain_jobs_url: str, journal: Journal) -> Iterator[tuple[Jobs, Proxy]]:
     """A worker that hears of new jobs at once and does nothing else, behind a line that can be cut."""
-    proxy = Proxy(postgres_url)
+    proxy = Proxy(plain_jobs_url)
     made = build(proxy.url, journal.path, poll_seconds=600.0)
     yield made, proxy
     made.close()
@@ -218,10 +216,7 @@ def test_jobs_that_are_being_taken_while_the_worker_stops_are_done_or_given_back
 
 @pytest.fixture
 def sqlite_jobs(tmp_path: Path, journal: Journal) -> Iterator[Jobs]:
-    from jobs_faults import migrated
-
-    url = f"sqlite:///{tmp_path / 'وحيد.db'}"
-    migrated(url)
+    url = servers.sqlite_copy(tmp_path / "وحيد.db", "jobs", migrated)
     made = build(url, journal.path)
     yield made
     made.close()
@@ -335,16 +330,16 @@ def test_nobody_buries_a_worker_that_has_just_shown_that_it_lives(jobs: Jobs) ->
     jobs.stop(0.0)
 
 
-def test_enqueueing_without_a_database_is_told_clearly(durable_postgres_jobs: Jobs, proxied: tuple[Jobs, Proxy]) -> None:
+def test_enqueueing_without_a_database_is_told_clearly(postgres_jobs: Jobs, proxied: tuple[Jobs, Proxy]) -> None:
     worker, proxy = proxied
     proxy.refusing = True
     with pytest.raises(StoreError) as caught:
         worker.add_job("note")
     assert (caught.value.status, caught.value.stable_code) == (503, "store_unavailable")
     assert caught.value.message_ar
-    assert states(durable_postgres_jobs) == {}
+    assert states(postgres_jobs) == {}
     with pytest.raises(JobStateError):
-        durable_postgres_jobs.cancel(_done(durable_postgres_jobs))
+        postgres_jobs.cancel(_done(postgres_jobs))
 
 
 def _done(jobs: Jobs) -> int:

@@ -15,7 +15,7 @@ import servers
 from events_faults import ROUNDS
 from patience import until
 from rakiza.jobs import Jobs, Registry
-from rakiza.store import Store, StoreBusyError, migrate
+from rakiza.store import Store, StoreBusyError
 
 Process = Callable[..., servers.Child]
 ENVIRONMENT = {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
@@ -39,9 +39,8 @@ STEP = timedelta(seconds=1)
 
 
 @pytest.fixture
-def store(database_url: str) -> Iterator[Store]:
-    made = Store(database_url, busy_timeout_seconds=60.0)
-    migrate(made, [Jobs.migrations])
+def store(jobs_url: str) -> Iterator[Store]:
+    made = Store(jobs_url, busy_timeout_seconds=60.0)
     yield made
     made.close()
 
@@ -54,9 +53,9 @@ def jobs(store: Store) -> Iterator[Jobs]:
 
 
 @pytest.fixture
-def two(database_url: str, store: Store, python_process: Process) -> list[servers.Child]:
+def two(jobs_url: str, store: Store, python_process: Process) -> list[servers.Child]:
     """Two processes that work and schedule on one database."""
-    children = [python_process(WORK, database_url, str(LEASE_SECONDS), "* * * * * *", env=ENVIRONMENT) for _ in range(2)]
+    children = [python_process(WORK, jobs_url, str(LEASE_SECONDS), "* * * * * *", env=ENVIRONMENT) for _ in range(2)]
     [child.wait_for("runs") for child in children]
     return children
 
@@ -103,10 +102,10 @@ def test_the_other_goes_on_when_the_leader_is_killed(store: Store, jobs: Jobs, t
     whole(store)
 
 
-def test_a_leader_that_stood_still_past_its_lease_doubles_nothing(store: Store, jobs: Jobs, database_url: str, two: list[servers.Child]) -> None:
+def test_a_leader_that_stood_still_past_its_lease_doubles_nothing(store: Store, jobs: Jobs, jobs_url: str, two: list[servers.Child]) -> None:
     first, second = leader(jobs, two)
     more(store, 2)
-    stand_still(first, database_url)
+    stand_still(first, jobs_url)
     until(lambda: f":{second.process.pid}:" in str(jobs.schedules.leader()))
     more(store, 2 * ROUNDS)
     first.process.send_signal(signal.SIGCONT)
@@ -115,9 +114,9 @@ def test_a_leader_that_stood_still_past_its_lease_doubles_nothing(store: Store, 
     assert f":{second.process.pid}:" in str(jobs.schedules.leader())
 
 
-def stand_still(child: servers.Child, database_url: str) -> None:
+def stand_still(child: servers.Child, jobs_url: str) -> None:
     """Stop a process at a moment at which it holds no lock: with one it would hold up every writer, whoever that is."""
-    impatient = Store(database_url, busy_timeout_seconds=0.2)
+    impatient = Store(jobs_url, busy_timeout_seconds=0.2)
     rows = "select name from rakiza_jobs_schedule" + ("" if impatient.dialect == "sqlite" else " for update nowait")
     lease = rows.replace("schedule", "lease")
     for _ in range(100):

@@ -8,7 +8,7 @@ from jobs_faults import Journal, Line, Workers, all_done, states, until
 from rakiza.jobs import Jobs
 
 Process = Callable[..., servers.Child]
-KEYED, NARROW, KEYS, KEY_LIMIT, MAX_RUNNING = 1_000, 1_000, 8, 2, 3
+KEYED, NARROW, KEYS, KEY_LIMIT, MAX_RUNNING = 200, 200, 8, 2, 3
 FORK = """
 import os, sys, threading
 from pathlib import Path

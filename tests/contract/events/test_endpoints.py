@@ -1,4 +1,4 @@
-"""What an operator sees of the log and the audit trail, over a whole platform on both databases."""
+"""What an operator sees of the log and the audit trail, over a platform on both databases."""
 
 import asyncio
 import base64
@@ -14,6 +14,7 @@ import pytest
 import sqlalchemy as sa
 from fastapi import FastAPI
 
+import fresh
 from rakiza import Platform, integrate
 from rakiza._kernel import Principal, Request, RequestContext, Response, use_context
 from rakiza.errors import NotFoundError
@@ -21,6 +22,10 @@ from rakiza.events import AuditQuery, Consumer, EventError
 from rakiza.events.http import Endpoints
 from rakiza.logs import log_audit
 
+IDLE = ("monitoring", "backup", "jobs", "mail", "outbound", "caching", "console", "resilience")
+"""Rooms that have no part in it: half of what a start costs."""
+ON_ONE = pytest.mark.parametrize("site", ["sqlite"], indirect=True)
+"""For what asks nothing of the database that another test here does not."""
 KEY = {"X-API-Key": "an-operators-key-of-enough-length"}
 
 
@@ -30,7 +35,8 @@ class Site:
     def __init__(self, url: str, home: Path) -> None:
         self.app = FastAPI()
         settings = {"hub": {"home": str(home)}, "security": {"ops_api_key": KEY["X-API-Key"]}, "logs": {"console": False}}
-        self.platform: Platform = integrate(self.app, {**settings, "store": {"database_url": url}, "events": {"seal_seconds": 3600}})
+        given: dict[str, dict[str, object]] = {**settings, "store": {"database_url": url}, "events": {"seal_seconds": 3600}}
+        self.platform: Platform = integrate(self.app, given, **dict.fromkeys(IDLE, False))
         self.platform.start()
         self.home = home
 
@@ -51,11 +57,12 @@ class Site:
         return dict(state)
 
 
-@pytest.fixture
-def site(database_url: str, tmp_path: Path) -> Iterator[Site]:
-    found = Site(database_url, tmp_path / "home")
-    yield found
-    found.platform.shutdown()
+@pytest.fixture(params=fresh.KINDS)
+def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
+    with fresh.database(request, tmp_path) as url:
+        found = Site(url, tmp_path / "home")
+        yield found
+        found.platform.shutdown()
 
 
 def invoice(identity: str, event_type: str = "invoice.created", **more: object) -> dict[str, object]:
@@ -86,6 +93,7 @@ def test_events_are_paged_and_chosen(site: Site) -> None:
     assert (stats["head"], stats["waiting"], stats["types"]) == (8, 0, ["invoice.created", "project.created"])
 
 
+@ON_ONE
 def test_one_event_stands_between_its_neighbours(site: Site) -> None:
     events = site.platform.events
     for total in ("1.50", "2.50", "3.50"):
@@ -202,6 +210,7 @@ def test_an_audit_record_shares_the_fate_of_its_transaction(site: Site) -> None:
     assert [json.loads(line)["resource"] for line in written] == ["user:2", "project:V1"]
 
 
+@ON_ONE
 def test_what_a_request_writes_is_audited_from_an_event_loop(site: Site) -> None:
     site.ask("GET", "/api/events", 401, headers={"X-API-Key": "wrong"})
     while not (found := site.ask("GET", "/api/audit?event_type=authn_login_fail")["records"]):
@@ -209,6 +218,7 @@ def test_what_a_request_writes_is_audited_from_an_event_loop(site: Site) -> None
     assert (found[0]["details"], found[0]["request_id"] is not None) == ({"via": "api_key"}, True)
 
 
+@ON_ONE
 def test_followers_go_on_after_a_restart(site: Site) -> None:
     events, came = site.platform.events, threading.Semaphore(0)
     events.register_consumer(Consumer(name="after-restart", handler=lambda event: came.release()))
@@ -233,6 +243,7 @@ def test_no_audit_record_is_lost_for_what_it_says(site: Site) -> None:
     assert "audit file" in str(found[1].details)
 
 
+@ON_ONE
 def test_what_is_personal_is_sealed_however_deep_it_stands(site: Site) -> None:
     events = site.platform.events
     assert events.trail is not None
@@ -289,6 +300,7 @@ def test_without_the_extra_records_stand_in_the_trail_all_the_same(database_url:
         bare.platform.shutdown()
 
 
+@ON_ONE
 def test_a_verification_that_breaks_off_says_so(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(progress: object) -> None:
         raise site.platform.store.driver_error("the line was cut")
@@ -314,6 +326,7 @@ def test_questions_that_cannot_be_are_refused(site: Site) -> None:
         site.ask("GET", query, 422)
 
 
+@ON_ONE
 def test_a_lost_key_or_a_strange_record_hides_no_other(site: Site) -> None:
     events = site.platform.events
     site.platform.logs.record("doc", "UPDATE", "doc:1", {}, "7", ip_address="10.0.0.1")
@@ -327,6 +340,7 @@ def test_a_lost_key_or_a_strange_record_hides_no_other(site: Site) -> None:
     assert "unreadable" in site.ask("GET", "/api/events/1")["personal"]["fields"]
 
 
+@ON_ONE
 def test_sealed_fields_count_as_bytes_of_the_event(site: Site) -> None:
     events = site.platform.events
     with pytest.raises(EventError, match="at most 1,048,576 are allowed"):
@@ -366,6 +380,7 @@ def test_a_tenant_sees_its_own_and_personal_fields_are_for_administrators(site: 
     assert shown(on.audit(asked_by("b", {"ops.read"}, "/api/audit")))["records"] == []
 
 
+@ON_ONE
 def test_a_wrong_key_of_keys_holds_up_no_business(site: Site) -> None:
     site.platform.logs.record("doc", "UPDATE", "doc:1", {}, "7", ip_address="10.0.0.1")
     site.platform.shutdown()
@@ -379,6 +394,7 @@ def test_a_wrong_key_of_keys_holds_up_no_business(site: Site) -> None:
     assert "personal details" in str(trail.trouble())
 
 
+@ON_ONE
 def test_a_stop_breaks_a_verification_off(site: Site) -> None:
     trail = site.platform.events.trail
     assert trail is not None

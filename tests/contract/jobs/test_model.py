@@ -16,7 +16,7 @@ from rakiza.jobs import Backoff, Cancel, JobError, Jobs, JobStateError, Retry, S
 from rakiza.jobs._core import Claimed, Line, Settled, done, ended, returned, shown, unknown
 from rakiza.testing import FrozenClock
 
-EXAMPLES = 50 * int(os.environ.get("RK_TEST_ROUNDS", "1"))  # noqa: TID251 - raised for a long search
+EXAMPLES = 15 * int(os.environ.get("RK_TEST_ROUNDS", "1"))  # noqa: TID251 - raised for a long search
 QUEUES = ("default", "بريد")
 LIMITS = {None: None, "برج": 1, "فيلا": 2}
 """The keys of a queue, and how many jobs of each may run."""

@@ -3,7 +3,7 @@
 import base64
 import os
 import threading
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -23,22 +23,20 @@ from rakiza.testing import FrozenClock
 KEY = base64.b64encode(bytes(range(32))).decode()
 
 
-@pytest.fixture
-def store(database_url: str) -> Iterator[Store]:
-    opened = Store(database_url)
-    trails.make_tables(opened)
-    yield opened
-    opened.close()
-
-
 def sealer(store: Store, *anchors: object, **given: object) -> Sealer:
     return Sealer(store, Signer("audit.example.sa", key=KEY), FrozenClock(), anchors, **given)  # type: ignore[arg-type]
 
 
+@cache
 def root(count: int) -> bytes:
     frontier = Frontier()
-    frontier.extend(leaf_hash(leaf_data(row)) for row in trails.events(1, count))
+    frontier.extend(map(leaf, range(1, count + 1)))
     return frontier.root()
+
+
+@cache
+def leaf(position: int) -> bytes:
+    return leaf_hash(leaf_data(trails.events(position, 1)[0]))
 
 
 def test_nothing_is_sealed_of_nothing(store: Store) -> None:
