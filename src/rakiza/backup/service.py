@@ -88,18 +88,12 @@ class DatabaseBackup:
         """What a restored database is told before it becomes the live one, in one transaction."""
         self.ready: Callable[[Store], object] | None = None
         """Brings a restored database up to date before it is told anything; what it raises leaves the live data as they were."""
-        self.swapped: Callable[[], object] | None = None
-        """Called once the live data are others: what was known of those of before is to be forgotten."""
-        self.jobs: Jobs | None = None
-        """The queue whose scheduler makes backups by the clock; without one a BackupScheduler has a thread of its own."""
-        self.told: Told | None = None
-        """Told how far the work at hand is."""
-        self.audit: Callable[[], Audit] = NoAudit
-        """Gives what records a restore."""
-        self.quiet: Callable[[str], AbstractContextManager[None]] = lambda _: contextlib.nullcontext()
-        """Lets nobody write while live data become others."""
-        self.epoch: Callable[[], str] = str
-        """Tells which epoch of the live database this is."""
+        self.swapped: Callable[[], object] | None = None  # once the live data are others, to forget what was known
+        self.jobs: Jobs | None = None  # whose scheduler makes backups by the clock; without one a BackupScheduler has a thread of its own
+        self.told: Told | None = None  # told how far the work at hand is
+        self.audit: Callable[[], Audit] = NoAudit  # gives what records what was done
+        self.quiet: Callable[[str], AbstractContextManager[None]] = lambda _: contextlib.nullcontext()  # lets nobody write meanwhile
+        self.epoch: Callable[[], str] = str  # tells which epoch of the live database this is
         self.ended: Callable[[], object] = tuple  # called when the work at hand is over
         self.scrub: Scrub = Redactor().nested  # takes secrets out of the rows that a comparison shows
         self.keep_before = 1  # how many of the databases that restores put aside are kept for longer than a day (PostgreSQL)
