@@ -144,15 +144,31 @@ def _lay_every_room(url: str) -> None:
         platform.store.close()
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def erp_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """Yield the URL of a fresh database with the tables of the ERP and no rows; the test runs once for each kind."""
+def _laid(request: pytest.FixtureRequest, folder: Path) -> Iterator[str]:
     if request.param == "sqlite":
-        yield servers.sqlite_copy(tmp_path / "test.db", "erp", _lay_every_room)
+        yield servers.sqlite_copy(folder / "test.db", "erp", _lay_every_room)
         return
     server: servers.Postgres = request.getfixturevalue("postgres")
     with server.database(server.template("erp", _lay_every_room)) as url:
         yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def erp_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Yield the URL of a fresh database with the tables of the ERP and no rows; the test runs once for each kind."""
+    yield from _laid(request, tmp_path)
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def shared_erp_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Yield the URL of such a database for all tests of a module, which leave no trace in it or write under names of their own."""
+    yield from _laid(request, tmp_path_factory.mktemp("shared"))
+
+
+@pytest.fixture
+def erp_file(tmp_path: Path) -> str:
+    """Return the URL of a SQLite file with the tables of the ERP and no rows."""
+    return servers.sqlite_copy(tmp_path / "test.db", "erp", _lay_every_room)
 
 
 @pytest.fixture(scope="session")
