@@ -26,8 +26,8 @@ SOURCE = "import forks, sys; exec(forks.serve(int(sys.argv[1])))"
 HEADER, STATUS = struct.Struct("!I"), struct.Struct("!i")
 IMPORTED = (
     *("noufal.app", "noufal.cli", "noufal.part", "rakiza.cli", "rakiza.serve", "flask", "psycopg", "starlette.applications", "uvicorn"),
-    *("pydantic", "pwdlib.hashers.argon2", "cryptography.hazmat.primitives.asymmetric.ed25519", "tarfile", "typer._adapters", "encodings.ascii", "encodings.cp437"),
-    *("alembic.runtime.environment", "alembic.script", "alembic.op", "sqlalchemy.ext.compiler"),
+    *("pydantic", "pwdlib.hashers.argon2", "cryptography.hazmat.primitives.asymmetric.ed25519", "tarfile", "typer._adapters"),
+    *("encodings.ascii", "encodings.cp437", "alembic.runtime.environment", "alembic.script", "alembic.op", "sqlalchemy.ext.compiler"),
 )
 """What nearly every process of the tests imports."""
 
