@@ -11,6 +11,7 @@ from typing import NoReturn
 import hypothesis
 import pytest
 
+import laid
 import object_stores
 import servers
 
@@ -134,22 +135,12 @@ def database_url(request: pytest.FixtureRequest) -> str:
     return str(request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "postgres_url"))
 
 
-def _lay_every_room(url: str) -> None:
-    from noufal.app import create_platform
-    from rakiza.store import migrate
-
-    with tempfile.TemporaryDirectory() as home:
-        platform = create_platform({"noufal": {"home": Path(home)}, "store": {"database_url": url}}, environ={})
-        migrate(platform.store, platform.migrations())
-        platform.store.close()
-
-
 def _laid(request: pytest.FixtureRequest, folder: Path) -> Iterator[str]:
     if request.param == "sqlite":
-        yield servers.sqlite_copy(folder / "test.db", "erp", _lay_every_room)
+        yield laid.file(folder / "test.db")
         return
     server: servers.Postgres = request.getfixturevalue("postgres")
-    with server.database(server.template("erp", _lay_every_room)) as url:
+    with server.database(server.template("erp", laid.every_room)) as url:
         yield url
 
 
@@ -168,7 +159,7 @@ def shared_erp_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.Temp
 @pytest.fixture
 def erp_file(tmp_path: Path) -> str:
     """Return the URL of a SQLite file with the tables of the ERP and no rows."""
-    return servers.sqlite_copy(tmp_path / "test.db", "erp", _lay_every_room)
+    return laid.file(tmp_path / "test.db")
 
 
 @pytest.fixture(scope="session")

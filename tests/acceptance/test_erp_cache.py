@@ -81,8 +81,8 @@ class World:
 
 
 @pytest.fixture
-def world(tmp_path: Path, database_url: str) -> Iterator[World]:
-    one = World(tmp_path, database_url, {})
+def world(tmp_path: Path, erp_url: str) -> Iterator[World]:
+    one = World(tmp_path, erp_url, {})
     yield one
     one.close()
 
@@ -209,9 +209,9 @@ OPS: dict[str, Op] = {
 
 @pytest.mark.parametrize("named", [{}, {"redis": True}], ids=["memory", "redis"])
 def test_after_every_write_everybody_is_answered_as_without_a_cache(
-    tmp_path: Path, database_url: str, request: pytest.FixtureRequest, named: dict[str, bool]
+    tmp_path: Path, erp_url: str, request: pytest.FixtureRequest, named: dict[str, bool]
 ) -> None:
-    world = World(tmp_path, database_url, with_redis(request) if named else {})
+    world = World(tmp_path, erp_url, with_redis(request) if named else {})
     try:
         world.agree(world.one)
         for number, (name, op) in enumerate(OPS.items(), 7):
@@ -255,8 +255,8 @@ def test_a_project_somebody_asked_for_too_early_is_there_once_it_is_made(world: 
     assert seed_demo(world.two.erp) == []  # only into an empty system
 
 
-def test_the_demonstration_is_shown_as_it_was_written(tmp_path: Path, sqlite_url: str) -> None:
-    with offices.office(tmp_path / "home", sqlite_url) as office:
+def test_the_demonstration_is_shown_as_it_was_written(tmp_path: Path, erp_file: str) -> None:
+    with offices.office(tmp_path / "home", erp_file) as office:
         admin = office.person()
         assert admin.send("GET", "/api/projects/VILLA-01/boq/summary").status == 404
         seed_demo(office.erp)
@@ -266,8 +266,8 @@ def test_the_demonstration_is_shown_as_it_was_written(tmp_path: Path, sqlite_url
 # -- what is kept, and what is not
 
 
-def test_a_kept_answer_asks_the_database_nothing(tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    with offices.office(tmp_path / "home", database_url, security={"session_cache_seconds": 300}) as office:
+def test_a_kept_answer_asks_the_database_nothing(tmp_path: Path, erp_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with offices.office(tmp_path / "home", erp_url, security={"session_cache_seconds": 300}) as office:
         admin = office.person()
         admin.post("/api/projects", {"code": CODE, "name": "فيلا النرجس"})
         admin.bring_in(CODE, bills.layout_b(bills.lines(12, 3)))
@@ -283,9 +283,9 @@ def test_a_kept_answer_asks_the_database_nothing(tmp_path: Path, database_url: s
 
 
 def test_nobody_who_can_write_to_redis_says_who_somebody_is_or_what_they_may_do(
-    tmp_path: Path, sqlite_url: str, request: pytest.FixtureRequest
+    tmp_path: Path, erp_file: str, request: pytest.FixtureRequest
 ) -> None:
-    world = World(tmp_path, sqlite_url, with_redis(request))
+    world = World(tmp_path, erp_file, with_redis(request))
     try:
         world.agree(world.one)
         cache = world.one.platform.service("caching", CacheManager)
@@ -310,9 +310,9 @@ def test_nothing_is_kept_of_projects_that_cannot_be(world: World) -> None:
     assert world.one.platform.service("caching", CacheManager).get_stats()["total_keys"] == kept
 
 
-def test_where_no_bus_tells_of_changes_nothing_is_kept(tmp_path: Path, sqlite_url: str) -> None:
+def test_where_no_bus_tells_of_changes_nothing_is_kept(tmp_path: Path, erp_file: str) -> None:
     off = ("bus", "events", "jobs", "mail")
-    offices_of_two = [offices.Office(tmp_path / name, sqlite_url, lambda given: built(given, off), security=NO_MEMORY) for name in ("one", "two")]
+    offices_of_two = [offices.Office(tmp_path / name, erp_file, lambda given: built(given, off), security=NO_MEMORY) for name in ("one", "two")]
     try:
         one, two = (office.person() for office in offices_of_two)
         one.post("/api/projects", {"code": CODE, "name": "فيلا النرجس"})

@@ -105,6 +105,7 @@ class Site:
 GRID = [(kept, kind) for kept in ("memory", "redis") for kind in ("sqlite", "postgresql")]
 LIKE, UNLIKE = (GRID[0], GRID[3]), (GRID[1], GRID[2])
 """Each database and each place of what is kept, in either pairing."""
+WAYS = [*((cell, "committed") for cell in GRID), *((cell, "uncommitted") for cell in LIKE)]
 
 
 def found(url: str) -> None:
@@ -206,7 +207,7 @@ def test_who_is_taken_off_a_project_reads_nothing_more_anywhere(site: Site) -> N
         until(lambda wanted=wanted: shown() == [wanted, wanted])  # type: ignore[misc]
 
 
-@pytest.mark.parametrize(("site", "way"), [*((cell, "committed") for cell in GRID), *((cell, "uncommitted") for cell in LIKE)], indirect=["site"], ids=str)
+@pytest.mark.parametrize(("site", "way"), WAYS, ids=str, indirect=["site"])
 def test_kill_9_at_the_commit_leaves_nothing_old_behind(site: Site, way: str) -> None:
     one = founded(site)
     before = site.total()

@@ -14,6 +14,7 @@ import pytest
 from fastapi import FastAPI
 from flask import Flask
 
+import laid
 from rakiza import Platform, integrate
 from rakiza._kernel import Request, RequestContext
 from rakiza.logs import http as logs_http
@@ -26,7 +27,8 @@ class Site:
 
     def __init__(self, kind: str, home: Path) -> None:
         self.app: Any = Flask("site") if kind == "flask" else FastAPI()
-        given = {"hub": {"home": str(home), "name": "site"}, "security": {"ops_api_key": KEY}, "logs": {"console": False, "max_bytes": 4096}}
+        logs = {"console": False, "max_bytes": 4096}
+        given = {"hub": {"home": str(laid.home(home)), "name": "site"}, "security": {"ops_api_key": KEY}, "logs": logs}
         self.platform: Platform = integrate(self.app, given)
         self.platform.start()
         transport = httpx.WSGITransport(self.app) if kind == "flask" else None

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import laid
 from rakiza import Platform, build
 from rakiza._kernel import PUBLIC, Request, Response, Route, current, json_response, time_left
 from rakiza.errors import ConflictError
@@ -42,7 +43,7 @@ class Host:
     """An application without a framework behind the pass, driven without a server."""
 
     def __init__(self, kind: str, home: Path, **web: object) -> None:
-        given = {"hub": {"home": str(home), "name": "site"}, "security": {"ops_api_key": KEY}, "web": web, "logs": {"console": False}}
+        given = {"hub": {"home": str(laid.home(home)), "name": "site"}, "security": {"ops_api_key": KEY}, "web": web, "logs": {"console": False}}
         given["telemetry"] = {"sample_ratio": 1.0}
         self.platform: HubPlatform = build(given, environ={})
         self.seen: list[str] = []
