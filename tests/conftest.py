@@ -11,6 +11,7 @@ from typing import NoReturn
 import hypothesis
 import pytest
 
+import laid
 import object_stores
 import patience
 import servers
@@ -129,25 +130,31 @@ def database_url(request: pytest.FixtureRequest) -> str:
     return str(request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "postgres_url"))
 
 
-def _lay_every_room(url: str) -> None:
-    from noufal.app import create_platform
-    from rakiza.store import migrate
-
-    with tempfile.TemporaryDirectory() as home:
-        platform = create_platform({"noufal": {"home": Path(home)}, "store": {"database_url": url}}, environ={})
-        migrate(platform.store, platform.migrations())
-        platform.store.close()
+def _laid(request: pytest.FixtureRequest, folder: Path) -> Iterator[str]:
+    if request.param == "sqlite":
+        yield laid.file(folder / "test.db")
+        return
+    server: servers.Postgres = request.getfixturevalue("postgres")
+    with server.database(server.template("erp", laid.every_room)) as url:
+        yield url
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def erp_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """Yield the URL of a fresh database with the tables of the ERP and no rows; the test runs once for each kind."""
-    if request.param == "sqlite":
-        yield servers.sqlite_copy(tmp_path / "test.db", "erp", _lay_every_room)
-        return
-    server: servers.Postgres = request.getfixturevalue("postgres")
-    with server.database(server.template("erp", _lay_every_room)) as url:
-        yield url
+    yield from _laid(request, tmp_path)
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def shared_erp_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Yield the URL of such a database for all tests of a module, which leave no trace in it or write under names of their own."""
+    yield from _laid(request, tmp_path_factory.mktemp("shared"))
+
+
+@pytest.fixture
+def erp_file(tmp_path: Path) -> str:
+    """Return the URL of a SQLite file with the tables of the ERP and no rows."""
+    return laid.file(tmp_path / "test.db")
 
 
 def _lay_rooms(url: str) -> None:

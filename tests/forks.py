@@ -7,6 +7,7 @@ for it in the same way. What it shares with its brothers is only that the module
 import atexit
 import contextlib
 import functools
+import gc
 import json
 import os
 import select
@@ -23,7 +24,11 @@ from typing import IO, Any
 
 SOURCE = "import forks, sys; exec(forks.serve(int(sys.argv[1])))"
 HEADER, STATUS = struct.Struct("!I"), struct.Struct("!i")
-IMPORTED = ("noufal.app", "noufal.cli", "rakiza.cli", "rakiza.hub", "rakiza.serve", "flask", "psycopg", "starlette.applications", "uvicorn")
+IMPORTED = (
+    *("noufal.app", "noufal.cli", "noufal.part", "rakiza.cli", "rakiza.serve", "flask", "psycopg", "starlette.applications", "uvicorn"),
+    *("pydantic", "pwdlib.hashers.argon2", "cryptography.hazmat.primitives.asymmetric.ed25519", "tarfile", "typer._adapters"),
+    *("encodings.ascii", "encodings.cp437", "alembic.runtime.environment", "alembic.script", "alembic.op", "sqlalchemy.ext.compiler"),
+)
 """What nearly every process of the tests imports."""
 
 
@@ -139,9 +144,12 @@ def possible(source: str, env: dict[str, str]) -> bool:
 
 def serve(descriptor: int) -> str:
     """Fork for each request until the other side closes; return, in a forked process, the source it is to run."""
-    for name in IMPORTED:
+    from rakiza.hub import ROOMS
+
+    for name in (*(f"rakiza.{room}.part" for room in ROOMS), *IMPORTED):
         with contextlib.suppress(ImportError):
             __import__(name)
+    gc.freeze()  # a collection in a forked process would copy every page
     with socket.socket(fileno=descriptor) as asking, selectors.DefaultSelector() as watched:
         watched.register(asking, selectors.EVENT_READ)
         ended: dict[int, tuple[int, int]] = {}

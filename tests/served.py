@@ -6,13 +6,32 @@ import http.client
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from offices import Answer, multipart
 from servers import Child
 
 EMAIL, PASSWORD = "admin@example.com", "قصر أخضر فوق سبع رمال 7391"
 SOURCE = "import sys; sys.argv[0] = 'noufal'; from noufal.cli import main; main()"
+CHEAP = {"RAKIZA_SECURITY_ARGON2_MEMORY_KIB": "8", "RAKIZA_SECURITY_ARGON2_TIME": "1"}
+APART = "import os, sys; os.dup2(os.open(sys.argv.pop(1), os.O_CREAT | os.O_TRUNC | os.O_WRONLY), 2)\n"
+"""Let a process write its errors to the file that is its first argument."""
+
+
+class Ran(NamedTuple):
+    """How a command ended and what it wrote."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def command(home: Path, *arguments: str, source: str = SOURCE, **settings: str) -> Ran:
+    """Run `noufal` with these arguments to its end, in a process of its own; `settings` are environment variables."""
+    errors = home.with_name(f"{home.name}.errors")
+    with Child(APART + source, str(errors), *arguments, env={"NOUFAL_HOME": str(home), **settings}) as child:
+        written = "".join(f"{line}\n" for line in child.finish())
+        return Ran(child.process.wait(), written, errors.read_text(encoding="utf-8"))
 
 
 class Served:
@@ -20,7 +39,7 @@ class Served:
 
     def __init__(self, home: Path, database_url: str = "", *arguments: str, **settings: str) -> None:
         """Start on a free port and wait until it answers; `settings` are environment variables."""
-        given = {"NOUFAL_ADMIN_EMAIL": EMAIL, "NOUFAL_ADMIN_PASSWORD": PASSWORD, "RAKIZA_HEALTH_DRAIN_SECONDS": "0"}
+        given = {"NOUFAL_ADMIN_EMAIL": EMAIL, "NOUFAL_ADMIN_PASSWORD": PASSWORD, "RAKIZA_HEALTH_DRAIN_SECONDS": "0", **CHEAP}
         env = {"NOUFAL_HOME": str(home), **given, **settings}
         if database_url:
             env["DATABASE_URL"] = database_url

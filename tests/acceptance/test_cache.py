@@ -10,6 +10,7 @@ import httpx
 import pytest
 from flask import Flask
 
+import laid
 import patience
 import servers
 from patience import until
@@ -108,7 +109,7 @@ def test_flask_as_specified(flask_app: Flask, redis_port: int | None) -> None:
 
 
 def test_a_platform_without_redis_address_keeps_values_in_memory(tmp_path: Path) -> None:
-    platform = integrate(Flask("site"), {"hub": {"home": tmp_path}, "logs": {"console": False}})
+    platform = integrate(Flask("site"), {"hub": {"home": laid.home(tmp_path, "app")}, "logs": {"console": False}})
     platform.start()
     try:
         assert (platform.cache.state, platform.cache.wanted) == ("in_memory", False)
@@ -122,7 +123,7 @@ def test_a_platform_without_redis_address_keeps_values_in_memory(tmp_path: Path)
 def platform(tmp_path: Path, redis_url: str) -> Iterator[tuple[Platform, httpx.Client]]:
     app = Flask("site")
     settings: dict[str, dict[str, Any]] = {
-        "hub": {"home": tmp_path, "name": "site"}, "logs": {"console": False}, "security": {"ops_api_key": KEY},
+        "hub": {"home": laid.home(tmp_path), "name": "site"}, "logs": {"console": False}, "security": {"ops_api_key": KEY},
         "store": {"redis_url": redis_url}, "caching": {"redis_timeout_seconds": 1.0},
     }
     platform = integrate(app, settings)
@@ -242,10 +243,10 @@ def change(cache: CacheManager, how: str) -> None:
 
 
 @pytest.mark.parametrize("how", ["tag", "key", "clear", "set", "in a transaction"])
-def test_two_platforms_of_one_database_without_redis(tmp_path: Path, database_url: str, how: str) -> None:
+def test_two_platforms_of_one_database_without_redis(tmp_path: Path, erp_url: str, how: str) -> None:
     def site(name: str) -> Platform:
         hub = {"home": tmp_path / name, "name": "site"}
-        made = integrate(Flask("site"), {"hub": hub, "logs": {"console": False}, "store": {"database_url": database_url}})
+        made = integrate(Flask("site"), {"hub": hub, "logs": {"console": False}, "store": {"database_url": erp_url}})
         made.start()
         return made
 

@@ -91,6 +91,13 @@ def world(tmp_path: Path, erp_url: str) -> Iterator[World]:
         yield World(office)
 
 
+@pytest.fixture(scope="module")
+def untouched(tmp_path_factory: pytest.TempPathFactory, shared_erp_url: str) -> Iterator[World]:
+    """Yield the two projects for tests whose every request is refused, or only reads."""
+    with offices.office(tmp_path_factory.mktemp("home"), shared_erp_url) as office:
+        yield World(office)
+
+
 def routes(office: offices.Office) -> dict[Call, str]:
     """Return every route of the application with the permission it declares."""
     found: dict[Call, str] = {}
@@ -102,8 +109,8 @@ def routes(office: offices.Office) -> dict[Call, str]:
     return found
 
 
-def test_every_route_has_a_row(tmp_path: Path, sqlite_url: str) -> None:
-    with offices.office(tmp_path / "home", sqlite_url) as office:
+def test_every_route_has_a_row(tmp_path: Path, erp_file: str) -> None:
+    with offices.office(tmp_path / "home", erp_file) as office:
         found = routes(office)
     assert found.keys() == MATRIX.keys() | OPEN.keys()
     for call, permission in OPEN.items():
@@ -132,33 +139,33 @@ def test_the_matrix_of_roles_and_routes(world: World) -> None:
         assert world.call(world.admin, call, OTHER).status in {200, 204}
 
 
-def test_without_a_session_nothing_opens(world: World) -> None:
-    stranger = offices.Person(world.office, "", {})
-    stale = offices.Person(world.office, "__Host-sid=" + "x" * 43, {})
+def test_without_a_session_nothing_opens(untouched: World) -> None:
+    stranger = offices.Person(untouched.office, "", {})
+    stale = offices.Person(untouched.office, "__Host-sid=" + "x" * 43, {})
     for person in (stranger, stale):
         for call in MATRIX:
-            answer = world.call(person, call, MINE)
+            answer = untouched.call(person, call, MINE)
             assert (answer.status, answer.json()["code"]) == (401, "unauthorized"), (call, answer)
         assert person.send("GET", "/api/projects").status == 401
         assert person.send("POST", "/api/projects", {"code": "X", "name": "X"}).status == 401
     assert stranger.send("GET", "/api/openapi.json").status == 200
 
 
-def test_only_who_may_creates_projects(world: World) -> None:
-    for person in (*world.members.values(), world.guest):
+def test_only_who_may_creates_projects(untouched: World) -> None:
+    for person in (*untouched.members.values(), untouched.guest):
         assert person.send("POST", "/api/projects", {"code": "NEW", "name": "جديد"}).status == 403
-    assert world.admin.get("/api/projects")["total"] == 2
+    assert untouched.admin.get("/api/projects")["total"] == 2
 
 
-def test_a_page_of_another_site_writes_nothing(world: World) -> None:
+def test_a_page_of_another_site_writes_nothing(untouched: World) -> None:
     path = f"/api/projects/{MINE}"
     body = json.dumps({"version": 1, "client": "مخترق"}).encode()
     for headers in ({"sec-fetch-site": "cross-site"}, {"sec-fetch-site": "", "origin": "https://evil.example"}):
-        answer = world.office.request(
-            "PATCH", path, content=body, headers={"cookie": world.admin.cookie, "content-type": "application/json", **headers}
+        answer = untouched.office.request(
+            "PATCH", path, content=body, headers={"cookie": untouched.admin.cookie, "content-type": "application/json", **headers}
         )
         assert (answer.status, answer.json()["code"]) == (403, "cross_site")
-    assert world.admin.get(path)["client"] is None
+    assert untouched.admin.get(path)["client"] is None
 
 
 def prices(value: object) -> list[tuple[str, object]]:
@@ -169,16 +176,20 @@ def prices(value: object) -> list[tuple[str, object]]:
     return [pair for one in value for pair in prices(one)] if isinstance(value, list) else []
 
 
-@pytest.mark.parametrize("role", ["site_engineer", "viewer"])
-def test_prices_are_hidden_everywhere(world: World, role: str) -> None:
+def test_prices_are_hidden_everywhere(world: World) -> None:
+    for role, number in (("site_engineer", 3), ("viewer", 5)):
+        no_prices(world, role, number)
+
+
+def no_prices(world: World, role: str, number: int) -> None:
     person, path = world.members[role], f"/api/projects/{MINE}"
     surveyor = world.members["qs"]
     for target in (path, "/api/projects", f"{path}/boq/items", f"{path}/boq/summary"):
-        assert prices(surveyor.get(target)), target
-        assert prices(person.get(target)) == [], target
+        assert prices(surveyor.get(target)), (role, target)
+        assert prices(person.get(target)) == [], (role, target)
     for sort in ("unit_price", "-total"):
         assert person.send("GET", f"{path}/boq/items", sort=sort).status == 403
-    item = world.items[MINE][3]
+    item = world.items[MINE][number]
     target = f"{path}/boq/items/{item['id']}"
     if role == "site_engineer":
         edited = person.patch(target, {"version": 1, "progress": "25"})
@@ -196,16 +207,16 @@ def test_prices_are_hidden_everywhere(world: World, role: str) -> None:
     assert known[item["code"]]["unit_price"] == item["unit_price"]
 
 
-def test_an_item_answers_only_in_its_own_project(world: World) -> None:
-    theirs = world.items[OTHER][0]
-    answer = world.admin.send("PATCH", f"/api/projects/{MINE}/boq/items/{theirs['id']}", {"version": 1, "progress": "90"})
+def test_an_item_answers_only_in_its_own_project(untouched: World) -> None:
+    theirs = untouched.items[OTHER][0]
+    answer = untouched.admin.send("PATCH", f"/api/projects/{MINE}/boq/items/{theirs['id']}", {"version": 1, "progress": "90"})
     assert answer.status == 404
-    assert world.admin.get(f"/api/projects/{MINE}/boq/items", section=theirs["section"])["items"] == []
-    assert world.admin.items(OTHER) == world.items[OTHER]
+    assert untouched.admin.get(f"/api/projects/{MINE}/boq/items", section=theirs["section"])["items"] == []
+    assert untouched.admin.items(OTHER) == untouched.items[OTHER]
 
 
-def test_another_tenant_sees_nothing(world: World) -> None:
-    erp = world.office.erp
+def test_another_tenant_sees_nothing(untouched: World) -> None:
+    erp = untouched.office.erp
     stranger = msgspec.structs.replace(COMMAND_LINE, tenant="other")
     assert erp.projects.page(stranger).total == 0
     for read in (erp.projects.get, erp.bills.summary, erp.members.list):
@@ -213,7 +224,7 @@ def test_another_tenant_sees_nothing(world: World) -> None:
             read(stranger, MINE)
 
 
-def test_a_thousand_random_requests_never_read_across_projects(world: World) -> None:
+def test_hundreds_of_random_requests_never_read_across_projects(world: World) -> None:
     """Give every role a share of random requests; whatever they ask, the other project's text must not come back."""
     chance = random.Random(731)  # noqa: S311 - requests, not secrets
     secret = "سر-المشروع-الآخر"
@@ -224,7 +235,7 @@ def test_a_thousand_random_requests_never_read_across_projects(world: World) -> 
     people = [*world.members.values(), world.guest]
     numbers = [str(item["id"]) for item in foreign] + [str(item["section"]) for item in foreign] + [str(item["id"]) for item in world.items[MINE]]
     codes = [MINE, OTHER, OTHER.lower(), f"{OTHER}%20", f"{MINE}%2F..%2F{OTHER}", "%2e%2e", "*", "%25"]
-    for _ in range(1_000):
+    for _ in range(400):
         call = chance.choice(sorted(MATRIX))
         job = chance.choice([*world.imports.values(), 0])
         path = call[1].format(code=chance.choice(codes), item_id=chance.choice(numbers), user_id=world.guest.me["id"], job_id=job)

@@ -1,5 +1,6 @@
 """Who changed what in a project and its bill, when, from what to what: recorded with the rows, or not at all."""
 
+import itertools
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,15 +24,24 @@ from noufal.seed import COMMAND_LINE, seed_demo
 from rakiza import build
 from rakiza.events import Event, EventError
 
-CODE = "فيلا-١"
-PATH = f"/api/projects/{quote(CODE)}"
+CODE = PATH = SURVEYOR = ""
+"""The project of the test that runs and who measures in it: one office serves them all."""
+NUMBERS = itertools.count(1)
 FIRST, SECOND = "مقايسة الأعمال.xlsx", "مراجعة ٢.xlsx"
 
 
-@pytest.fixture
-def office(tmp_path: Path, erp_url: str) -> Iterator[offices.Office]:
-    with offices.office(tmp_path / "home", erp_url) as one:
+@pytest.fixture(scope="module")
+def office(tmp_path_factory: pytest.TempPathFactory, shared_erp_url: str) -> Iterator[offices.Office]:
+    with offices.office(tmp_path_factory.mktemp("home"), shared_erp_url) as one:
         yield one
+
+
+@pytest.fixture(autouse=True)
+def _named(monkeypatch: pytest.MonkeyPatch) -> None:
+    number = next(NUMBERS)
+    monkeypatch.setitem(globals(), "CODE", f"فيلا-{number}")
+    monkeypatch.setitem(globals(), "PATH", f"/api/projects/{quote(CODE)}")
+    monkeypatch.setitem(globals(), "SURVEYOR", f"qs-{number}@example.com")
 
 
 @pytest.fixture
@@ -41,9 +51,9 @@ def manager(office: offices.Office) -> offices.Person:
     return person
 
 
-def events(office: offices.Office, *, item: int | None = None, code: str = CODE) -> list[Event]:
+def events(office: offices.Office, *, item: int | None = None, code: str = "") -> list[Event]:
     """Return the stream of a project, or of one line of its bill."""
-    log = office.platform.events
+    log, code = office.platform.events, code or CODE
     return log.get_events("Project", code) if item is None else log.get_events("BoqItem", f"{code}/{item}")
 
 
@@ -69,8 +79,8 @@ def change(field: str, before: str | None, after: str | None) -> dict[str, str |
 def test_an_edit_tells_who_when_from_what_to_what(office: offices.Office, manager: offices.Person) -> None:
     manager.bring_in(CODE, bills.layout_b(bills.lines(12, 2)), FIRST)
     item = manager.items(CODE)[4]
-    surveyor = office.person("qs@example.com", "member", "سعاد الحاسبة")
-    manager.send("PUT", f"{PATH}/members", {"email": "qs@example.com", "role": "qs"})
+    surveyor = office.person(SURVEYOR, "member", "سعاد الحاسبة")
+    manager.send("PUT", f"{PATH}/members", {"email": SURVEYOR, "role": "qs"})
     clock = office.platform.ctx.clock
     began = clock.now()
     edited = edit(surveyor, item["id"], unit_price="٩٩٫٩٩٩٩", quantity=item["quantity"], progress="٣٣٫٥")
@@ -107,7 +117,7 @@ def test_what_changes_nothing_is_no_event(office: offices.Office, manager: offic
 def test_a_line_that_never_changed_tells_the_import_that_brought_it(office: offices.Office, manager: offices.Person) -> None:
     lines = bills.lines(12, 2)
     manager.bring_in(CODE, bills.layout_b(lines), FIRST)
-    surveyor = office.person("qs@example.com", "admin", "سعاد الحاسبة")
+    surveyor = office.person(SURVEYOR, "admin", "سعاد الحاسبة")
     new = replace(lines[3], code="9.99", description="بند جديد في المراجعة")
     surveyor.bring_in(CODE, bills.layout_b([*lines, new]), SECOND)
     brought = {item["code"]: history(manager, item["id"])["entries"] for item in manager.items(CODE)}
@@ -246,12 +256,12 @@ def test_a_history_is_told_only_in_its_own_project(office: offices.Office, manag
 
 def test_names_are_those_of_today_and_a_user_who_is_gone_leaves_what_was_written(office: offices.Office, manager: offices.Person) -> None:
     security, store = office.platform.security, office.platform.store
-    surveyor = office.person("qs@example.com", "admin", "سعاد الحاسبة")
+    surveyor = office.person(SURVEYOR, "admin", "سعاد الحاسبة")
     surveyor.bring_in(CODE, bills.layout_b(bills.lines(12, 2)), FIRST)
     item = manager.items(CODE)[0]["id"]
     edit(surveyor, item, progress="5")
     assert [entry["by"] for entry in history(manager, item)["entries"]] == ["سعاد الحاسبة"] * 2
-    user = security.find_user("qs@example.com")
+    user = security.find_user(SURVEYOR)
     assert user is not None
     security.update_user(user, name="سعاد بنت علي")
     assert [entry["by"] for entry in history(manager, item)["entries"]] == ["سعاد بنت علي"] * 2
@@ -272,10 +282,10 @@ def test_the_command_line_is_named_as_the_program_it_is(office: offices.Office, 
 
 
 def test_a_project_and_its_members_are_told_without_names_of_people(office: offices.Office, manager: offices.Person) -> None:
-    surveyor = office.person("qs@example.com", "member", "سعاد الحاسبة")
+    surveyor = office.person(SURVEYOR, "member", "سعاد الحاسبة")
     manager.patch(PATH, {"version": 1, "name": "فيلا الياسمين", "start_date": "2026-09-19", "vat_rate": "5"})
     for role in ("qs", "viewer"):
-        manager.send("PUT", f"{PATH}/members", {"email": "qs@example.com", "role": role})
+        manager.send("PUT", f"{PATH}/members", {"email": SURVEYOR, "role": role})
     manager.send("DELETE", f"{PATH}/members/{surveyor.me['id']}")
     found = events(office)
     me, them = manager.me["id"], surveyor.me["id"]
@@ -300,7 +310,7 @@ def test_a_project_and_its_members_are_told_without_names_of_people(office: offi
     assert {event.user_id for event in found} == {me}
     assert found[1].causation_id == found[0].event_id
     written = "".join(event.payload_text + event.metadata_text for event in found)
-    assert not [word for word in ("qs@example.com", "سعاد", "المدير", "admin@noufal.example") if word in written]
+    assert not [word for word in (SURVEYOR, "سعاد", "المدير", "admin@noufal.example") if word in written]
 
 
 def test_what_is_refused_leaves_no_trace(office: offices.Office, manager: offices.Person) -> None:
@@ -339,8 +349,8 @@ def test_a_transaction_that_fails_later_records_nothing(office: offices.Office, 
     assert manager.send("GET", "/api/projects/LATER").status == 404
 
 
-def test_rows_without_their_event_are_not_written_either(tmp_path: Path, database_url: str) -> None:
-    with offices.office(tmp_path / "home", database_url, events={"max_event_bytes": 600}) as office:
+def test_rows_without_their_event_are_not_written_either(tmp_path: Path, erp_url: str) -> None:
+    with offices.office(tmp_path / "home", erp_url, events={"max_event_bytes": 600}) as office:
         person = office.person()
         person.post("/api/projects", {"code": CODE, "name": "فيلا"})
         lines = bills.lines(12, 2)
@@ -371,18 +381,19 @@ def test_of_rival_writers_one_leaves_one_event(office: offices.Office, manager: 
     assert event.payload["changes"] == {"progress": {"from": "0.00", "to": manager.items(CODE)[0]["progress"]}}
 
 
-def test_the_demonstration_has_a_history(office: offices.Office) -> None:
-    assert seed_demo(office.erp) == ["VILLA-01", "OFFICE-07"]
-    person = office.person()
-    kinds = [event.event_type for code in ("VILLA-01", "OFFICE-07") for event in events(office, code=code)]
-    assert kinds == ["project.created", "boq.imported"] * 2
-    item = person.items("VILLA-01")[0]["id"]
-    (arrival,) = person.get(f"/api/projects/VILLA-01/boq/items/{item}/history")["entries"]
+def test_the_demonstration_has_a_history(tmp_path: Path, erp_file: str) -> None:
+    with offices.office(tmp_path / "home", erp_file) as office:
+        assert seed_demo(office.erp) == ["VILLA-01", "OFFICE-07"]
+        person = office.person()
+        kinds = [event.event_type for code in ("VILLA-01", "OFFICE-07") for event in events(office, code=code)]
+        assert kinds == ["project.created", "boq.imported"] * 2
+        item = person.items("VILLA-01")[0]["id"]
+        (arrival,) = person.get(f"/api/projects/VILLA-01/boq/items/{item}/history")["entries"]
     assert (arrival["by"], arrival["action"]) == ("noufal", "imported")
 
 
-def test_without_the_part_everything_works_and_nothing_is_told(tmp_path: Path, database_url: str) -> None:
-    settings: dict[str, dict[str, object]] = {"noufal": {"home": tmp_path}, "hub": {"home": tmp_path}, "store": {"database_url": database_url}}
+def test_without_the_part_everything_works_and_nothing_is_told(tmp_path: Path, erp_url: str) -> None:
+    settings: dict[str, dict[str, object]] = {"noufal": {"home": tmp_path}, "hub": {"home": tmp_path}, "store": {"database_url": erp_url}}
     platform = build(settings, extra=["noufal.part"], off=["events"], environ={})
     create_app(platform)
     platform.start()
@@ -401,9 +412,8 @@ def test_without_the_part_everything_works_and_nothing_is_told(tmp_path: Path, d
         platform.shutdown()
 
 
-def test_the_description_tells_how_to_ask(tmp_path: Path) -> None:
-    with offices.office(tmp_path / "home", f"sqlite:///{tmp_path / 'a.db'}") as office:
-        described = office.request("GET", "/api/openapi.json").json()
+def test_the_description_tells_how_to_ask(office: offices.Office) -> None:
+    described = office.request("GET", "/api/openapi.json").json()
     asked = described["paths"]["/api/projects/{code}/boq/items/{item_id}/history"]["get"]
     assert {parameter["name"] for parameter in asked["parameters"]} == {"code", "item_id", "limit", "before"}
     schemas = described["components"]["schemas"]

@@ -19,13 +19,13 @@ KEY, TAG = "فاتورة:٧", "مشروع:٧"
 
 
 @pytest.fixture
-def platforms(tmp_path: Path, database_url: str, redis_server: servers.Redis) -> Iterator[Callable[[], Platform]]:
+def platforms(tmp_path: Path, erp_url: str, redis_server: servers.Redis) -> Iterator[Callable[[], Platform]]:
     """Return a function that starts one more platform on the same database and Redis."""
     with ExitStack() as held:
 
         def start() -> Platform:
             home = tmp_path / f"home{time.monotonic_ns()}"
-            store = {"database_url": database_url, "redis_url": redis_server.url}
+            store = {"database_url": erp_url, "redis_url": redis_server.url}
             one = build({"hub": {"home": home}, "logs": {"console": False}, "store": store, "jobs": {"work": False}}, environ={})
             held.callback(one.shutdown)
             one.start()

@@ -13,7 +13,7 @@ import offices
 from rakiza.store import Store
 from served import Served
 
-ROWS = 10_000
+ROWS = 4_000
 TABLES = {"imports": "noufal_boq_import", "items": "noufal_boq_item", "told": "rakiza_events_event where event_type = 'boq.imported'"}
 NOTHING, ONCE = {"imports": 0, "items": 0, "told": 0}, {"imports": 1, "items": ROWS, "told": 1}
 PAUSE = threading.Event()

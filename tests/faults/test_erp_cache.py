@@ -2,8 +2,10 @@
 
 import json
 import random
+import tempfile
 import threading
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ import offices
 import servers
 from patience import until
 from rakiza.store import Store
-from served import SOURCE, Served
+from served import CHEAP, EMAIL, PASSWORD, SOURCE, Served
 
 CODE = "P-1"
 PATH = f"/api/projects/{CODE}"
@@ -64,7 +66,7 @@ class Site:
     """Some processes of one ERP on one database, with a Redis or without."""
 
     def __init__(self, home: Path, url: str, settings: Mapping[str, str]) -> None:
-        self.home, self.url, self.settings = home, url, dict(settings)
+        self.home, self.url, self.settings = home, url, {**settings, **CHEAP}
         self.store = Store(url)
         self.children: list[servers.Child] = []
         self.served: list[Served] = []
@@ -100,9 +102,19 @@ class Site:
         self.store.close()
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def durable_url(request: pytest.FixtureRequest) -> str:
-    return str(request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "durable_postgres_url"))
+GRID = [(kept, kind) for kept in ("memory", "redis") for kind in ("sqlite", "postgresql")]
+LIKE, UNLIKE = (GRID[0], GRID[3]), (GRID[1], GRID[2])
+"""Each database and each place of what is kept, in either pairing."""
+WAYS = [*((cell, "committed") for cell in GRID), *((cell, "uncommitted") for cell in LIKE)]
+
+
+def found(url: str) -> None:
+    """Lay the tables, and write the administrator and a project with a bill."""
+    with tempfile.TemporaryDirectory() as home, offices.office(Path(home), url) as office:
+        office.platform.security.create_user(EMAIL, "المدير", "admin", PASSWORD)
+        person = office.person(EMAIL)
+        person.post("/api/projects", {"code": CODE, "name": "فيلا النرجس"})
+        person.bring_in(CODE, bills.layout_b(bills.lines(12, 3)))
 
 
 @pytest.fixture
@@ -111,21 +123,26 @@ def redis(request: pytest.FixtureRequest) -> servers.Redis:
     return server
 
 
-@pytest.fixture(params=["memory", "redis"])
-def site(request: pytest.FixtureRequest, tmp_path: Path, durable_url: str) -> Iterator[Site]:
+@pytest.fixture(params=GRID, ids="-".join)
+def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
+    kept, kind = request.param
     settings = {"USE_REDIS_CACHE": "false"}
-    if request.param == "redis":
+    if kept == "redis":
         settings = {"USE_REDIS_CACHE": "true", "REDIS_URL": request.getfixturevalue("redis").url}
-    site = Site(tmp_path / "home", durable_url, settings)
-    yield site
-    site.close()
+    with ExitStack() as stack:
+        if kind == "sqlite":
+            url = servers.sqlite_copy(tmp_path / "test.db", "erp-founded", found)
+        else:
+            server: servers.Postgres = request.getfixturevalue("durable_postgres")
+            url = stack.enter_context(server.database(server.template("erp-founded", found)))
+        made = Site(tmp_path / "home", url, settings)
+        stack.callback(made.close)
+        yield made
 
 
 def founded(site: Site) -> Served:
-    """Start the first process and make a project with a bill in it."""
+    """Start the first process; there is a project with a bill."""
     first = site.serve()
-    assert first.send("POST", "/api/projects", {"code": CODE, "name": "فيلا النرجس"}).status == 201
-    assert first.upload(CODE, bills.layout_b(bills.lines(12, 3))).status == 200
     site.agree(first)
     return first
 
@@ -140,7 +157,7 @@ def test_what_one_process_writes_the_others_show(site: Site, tmp_path: Path) -> 
     one = founded(site)
     two = site.serve()
     site.agree(one, two)
-    for number in range(100, 106):
+    for number in range(100, 104):
         edited((one, two)[number % 2], number)
         assert (one, two)[number % 2].get(SUMMARY)["total_cost"] == site.total()
         site.agree(one, two)
@@ -164,6 +181,7 @@ def test_what_one_process_writes_the_others_show(site: Site, tmp_path: Path) -> 
     assert one.get(SUMMARY)["items_count"] == 15
 
 
+@pytest.mark.parametrize("site", LIKE, indirect=True, ids="-".join)
 def test_who_is_taken_off_a_project_reads_nothing_more_anywhere(site: Site) -> None:
     one = founded(site)
     two = site.serve()
@@ -189,7 +207,7 @@ def test_who_is_taken_off_a_project_reads_nothing_more_anywhere(site: Site) -> N
         until(lambda wanted=wanted: shown() == [wanted, wanted])  # type: ignore[misc]
 
 
-@pytest.mark.parametrize("way", ["committed", "uncommitted"])
+@pytest.mark.parametrize(("site", "way"), WAYS, ids=str, indirect=["site"])
 def test_kill_9_at_the_commit_leaves_nothing_old_behind(site: Site, way: str) -> None:
     one = founded(site)
     before = site.total()
@@ -200,6 +218,7 @@ def test_kill_9_at_the_commit_leaves_nothing_old_behind(site: Site, way: str) ->
     site.agree(one, site.serve())  # one that begins with nothing but what Redis has
 
 
+@pytest.mark.parametrize("site", UNLIKE, indirect=True, ids="-".join)
 def test_kill_9_of_who_was_alone_leaves_nothing_old_behind(site: Site) -> None:
     one = founded(site)
     one.child.kill9()
@@ -208,10 +227,11 @@ def test_kill_9_of_who_was_alone_leaves_nothing_old_behind(site: Site) -> None:
     site.agree(site.serve())
 
 
+@pytest.mark.parametrize("site", UNLIKE, indirect=True, ids="-".join)
 def test_kill_9_at_any_moment_leaves_nothing_old_behind(site: Site) -> None:
     one = founded(site)
     pause, chance = threading.Event(), random.Random(7)  # noqa: S311 - moments, not secrets
-    for _ in range(4):
+    for _ in range(3):
         child = site.run(COMMAND, CODE, "endless")
         child.wait_for("edited 3")
         reader = threading.Thread(target=lambda: [one.get(SUMMARY) for _ in range(50)])
@@ -223,7 +243,7 @@ def test_kill_9_at_any_moment_leaves_nothing_old_behind(site: Site) -> None:
     site.agree(one, site.serve())
 
 
-@pytest.mark.parametrize("site", ["redis"], indirect=True)
+@pytest.mark.parametrize("site", GRID[2:], indirect=True, ids="-".join)
 def test_what_changed_while_redis_was_away_is_not_old_when_it_is_back(site: Site, redis: servers.Redis) -> None:
     one = founded(site)
     two = site.serve()

@@ -1,9 +1,9 @@
 """What an operator gets wrong or runs out of: one clear line at the start, a 503 with a reason while running."""
 
+import functools
 import http.client
 import socket
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -13,16 +13,10 @@ import pytest
 import bills
 import offices
 import servers
-from served import EMAIL, PASSWORD, SOURCE, Served
+from served import EMAIL, PASSWORD, Ran, Served, command
 
 
-def start(home: Path, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
-    """Run `noufal` to its end, which must come soon."""
-    given = [f"{name}={value}" for name, value in {"NOUFAL_HOME": str(home), **settings}.items()]
-    return subprocess.run(["env", *given, sys.executable, "-c", SOURCE, *arguments], text=True, capture_output=True, check=False, timeout=60)
-
-
-def one_clear_line(done: subprocess.CompletedProcess[str], *said: str) -> None:
+def one_clear_line(done: Ran, *said: str) -> None:
     assert done.returncode not in {0, None}
     lines = [line for line in done.stderr.splitlines() if line.strip()]
     assert len(lines) == 1, done.stderr
@@ -31,8 +25,9 @@ def one_clear_line(done: subprocess.CompletedProcess[str], *said: str) -> None:
     assert "sign-in#token" not in done.stdout
 
 
-def big_book(rows: int = 20_000) -> bytes:
-    lines = [bills.Line("قسم", f"ب-{n:05d}", f"بند رقم {n} حسب المواصفات والمخططات المعتمدة", "م²", Decimal(2), Decimal(9)) for n in range(rows)]
+@functools.cache
+def big_book() -> bytes:
+    lines = [bills.Line("قسم", f"ب-{n:05d}", f"بند رقم {n} حسب المواصفات والمخططات المعتمدة", "م²", Decimal(2), Decimal(9)) for n in range(9_000)]
     return bills.layout_c(lines)
 
 
@@ -54,7 +49,7 @@ def big_book(rows: int = 20_000) -> bytes:
     ],
 )
 def test_a_wrong_setting_stops_the_start_and_is_named(tmp_path: Path, settings: dict[str, str], said: tuple[str, ...]) -> None:
-    done = start(tmp_path / "home", "serve", "--port", "0", **settings)
+    done = command(tmp_path / "home", "serve", "--port", "0", **settings)
     one_clear_line(done, *said)
     assert PASSWORD not in done.stderr
     assert "12345678" not in done.stderr
@@ -66,12 +61,12 @@ def test_a_taken_port_is_told(tmp_path: Path, server: str) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        one_clear_line(start(tmp_path / "home", "serve", "--port", str(port), "--server", server), str(port), "--port")
+        one_clear_line(command(tmp_path / "home", "serve", "--port", str(port), "--server", server), str(port), "--port")
 
 
 def test_unknown_choices_are_told(tmp_path: Path) -> None:
-    one_clear_line(start(tmp_path / "home", "serve", "--server", "gunicorn"), "uvicorn", "granian")
-    one_clear_line(start(tmp_path / "home", "serve", "--roles", "web,chef"), "chef")
+    one_clear_line(command(tmp_path / "home", "serve", "--server", "gunicorn"), "uvicorn", "granian")
+    one_clear_line(command(tmp_path / "home", "serve", "--roles", "web,chef"), "chef")
 
 
 AS_NOBODY = """
@@ -91,14 +86,13 @@ def test_a_place_that_cannot_be_written_stops_the_start_with_one_line(tmp_path: 
     home = servers.new_folder("locked")
     url = f"sqlite:///{home}/noufal.db"
     if locked == "file":
-        assert start(home, "db", "upgrade", DATABASE_URL=url).returncode == 0
+        assert command(home, "db", "upgrade", DATABASE_URL=url).returncode == 0
         (home / "noufal.db").chmod(0o444)
     home.chmod(0o555)
     logs = servers.new_folder("logs")
     logs.chmod(0o777)
-    given = [f"NOUFAL_HOME={home}", f"DATABASE_URL={url}", f"LOG_DIR={logs}"]
-    command = ["env", *given, sys.executable, "-c", AS_NOBODY, str(tmp_path / "warm"), "serve", "--port", "0"]
-    one_clear_line(subprocess.run(command, text=True, capture_output=True, check=False, timeout=60), str(home), "writable")
+    arguments = (str(tmp_path / "warm"), "serve", "--port", "0")
+    one_clear_line(command(home, *arguments, source=AS_NOBODY, DATABASE_URL=url, LOG_DIR=str(logs)), str(home), "writable")
 
 
 @pytest.fixture
@@ -121,7 +115,7 @@ def small_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
 def test_a_full_disk_stops_the_start_with_one_line(small_disk: Callable[[str], Path], tmp_path: Path) -> None:
     disk = small_disk("64k")
     (disk / "full").write_bytes(b"x" * 60_000)
-    done = start(tmp_path / "home", "serve", "--port", "0", DATABASE_URL=f"sqlite:///{disk}/noufal.db")
+    done = command(tmp_path / "home", "serve", "--port", "0", DATABASE_URL=f"sqlite:///{disk}/noufal.db")
     one_clear_line(done, str(disk))
 
 
@@ -144,8 +138,8 @@ def test_a_disk_that_fills_up_is_a_503_and_nothing_is_lost(small_disk: Callable[
         assert server.upload("P", big_book()).status == 200
 
 
-def test_a_database_that_cannot_be_written_is_a_503_while_reading_goes_on(tmp_path: Path, sqlite_url: str) -> None:
-    with offices.office(tmp_path / "home", sqlite_url) as office:
+def test_a_database_that_cannot_be_written_is_a_503_while_reading_goes_on(tmp_path: Path, erp_file: str) -> None:
+    with offices.office(tmp_path / "home", erp_file) as office:
         person = office.person()
         person.post("/api/projects", {"code": "P", "name": "مشروع"})
         person.bring_in("P", bills.layout_b(bills.lines(20, 2)))
@@ -213,8 +207,8 @@ def wait_until_up(served: Served) -> None:
             assert SYSTEM_CLOCK.monotonic() < give_up, served.child.lines
 
 
-def test_the_settings_make_the_first_administrator(tmp_path: Path, database_url: str) -> None:
-    with Served(tmp_path / "home", database_url) as served:
+def test_the_settings_make_the_first_administrator(tmp_path: Path, erp_url: str) -> None:
+    with Served(tmp_path / "home", erp_url) as served:
         served.sign_in()
         me = served.get("/api/users/me")
         assert (me["email"], me["role"]) == (EMAIL, "admin")
@@ -223,10 +217,10 @@ def test_the_settings_make_the_first_administrator(tmp_path: Path, database_url:
         assert "token=" not in "\n".join(served.child.finish())
 
 
-def test_a_user_made_by_command_becomes_a_member(tmp_path: Path, database_url: str) -> None:
-    with Served(tmp_path / "home", database_url) as served:
+def test_a_user_made_by_command_becomes_a_member(tmp_path: Path, erp_url: str) -> None:
+    with Served(tmp_path / "home", erp_url) as served:
         served.sign_in().send("POST", "/api/projects", {"code": "P", "name": "مشروع"})
-        done = start(tmp_path / "home", "user", "create", "qs@example.com", "--name", "سعاد", DATABASE_URL=database_url)
+        done = command(tmp_path / "home", "user", "create", "qs@example.com", "--name", "سعاد", DATABASE_URL=erp_url)
         assert done.returncode == 0, done.stderr
         token = done.stdout.rpartition("token=")[2].strip()
         answer = served.request("PUT", "/api/projects/P/members", b'{"email":"qs@example.com","role":"qs"}')

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+import laid
 from otlp import Receiver
 from patience import until
 from rakiza import Platform, build
@@ -32,7 +33,7 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
 
     def make(endpoint: str, **telemetry: object) -> Platform:
         given = {"sample_ratio": 1.0, "otlp_endpoint": endpoint, "otlp_timeout": 1.0, **telemetry}
-        settings: dict[str, dict[str, object]] = {"hub": {"home": str(tmp_path)}, "telemetry": given}
+        settings: dict[str, dict[str, object]] = {"hub": {"home": str(laid.home(tmp_path, "app"))}, "telemetry": given}
         started.append(build(settings, environ={}))
         started[-1].start()
         return started[-1]

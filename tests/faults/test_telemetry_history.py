@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import laid
 from rakiza import build
 
 SOURCE = """
@@ -28,7 +29,7 @@ while True:
 def test_what_was_flushed_is_there_after_kill_9(tmp_path: Path, kill9: Callable[..., list[str]]) -> None:
     for until in ("flushed 600", "flushed 1000"):
         kill9(SOURCE, until, str(tmp_path))
-    platform = build({"hub": {"home": str(tmp_path)}}, environ={})
+    platform = build({"hub": {"home": str(laid.home(tmp_path, "app"))}}, environ={})
     with contextlib.closing(sqlite3.connect(tmp_path / "telemetry.db")) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         names = [name for (name,) in connection.execute("SELECT name FROM telemetry_trace")]
@@ -38,7 +39,7 @@ def test_what_was_flushed_is_there_after_kill_9(tmp_path: Path, kill9: Callable[
 
 
 def test_a_full_disk_costs_traces_and_no_request(tmp_path: Path) -> None:
-    platform = build({"hub": {"home": str(tmp_path)}, "telemetry": {"sample_ratio": 1.0}}, environ={})
+    platform = build({"hub": {"home": str(laid.home(tmp_path, "app"))}, "telemetry": {"sample_ratio": 1.0}}, environ={})
     telemetry: Any = platform.tracer
     telemetry.provider.get_tracer("x").start_span("قبل").end()
     telemetry.flush()

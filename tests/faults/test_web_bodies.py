@@ -53,13 +53,13 @@ serve_uvicorn(platform.app, platform, '127.0.0.1', int(sys.argv[1]), lambda port
 """
 
 
-@pytest.fixture(params=list(APPS))
-def port(request: pytest.FixtureRequest, python_process: Callable[..., Child], tmp_path: Path) -> Iterator[int]:
-    port = free_port()
-    child = python_process(APPS[request.param] + SERVE, str(port), str(tmp_path / "home"), cwd=tmp_path)
-    child.wait_for("ready")
-    yield port
-    errors = tmp_path / "home/logs/site_errors.log"
+@pytest.fixture(scope="module", params=list(APPS))
+def port(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    port, folder = free_port(), tmp_path_factory.mktemp("site")
+    with Child(APPS[request.param] + SERVE, str(port), str(folder / "home"), cwd=folder) as child:
+        child.wait_for("ready")
+        yield port
+    errors = folder / "home/logs/site_errors.log"
     assert not errors.exists() or errors.read_text() == ""
 
 

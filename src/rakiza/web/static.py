@@ -1,6 +1,7 @@
 """Serve a folder of built files: hashed assets for ever, precompressed where the client takes it, and one page with a fresh nonce."""
 
 import mimetypes
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -24,7 +25,7 @@ class StaticFolder:
         self._folder = folder
         self._prefix = prefix
         self._index = folder / "index.html"
-        self._files: dict[str, Path] = {}
+        self._files: frozenset[str] = frozenset()
         self._page: bytes | None = None
         self._built = 0
         self._load_when_built()
@@ -36,7 +37,7 @@ class StaticFolder:
         except OSError:
             built = 0
         if built != self._built:
-            self._files = {path.relative_to(self._folder).as_posix(): path for path in sorted(self._folder.rglob("*")) if path.is_file()}
+            self._files = _names(str(self._folder))
             self._page = self._index.read_bytes() if built else None
             self._built = built
 
@@ -56,10 +57,9 @@ class StaticFolder:
 
     def named(self, name: str, request: Request, headers: Iterable[tuple[bytes, bytes]] = ()) -> Response:
         """Return the file `name`; raise NotFoundError."""
-        file = self._files.get(name)
-        if file is None or file.suffix in {".br", ".gz"}:
+        if name not in self._files or name.endswith((".br", ".gz")):
             raise NotFoundError(f"there is no file {name}")
-        chosen, encoding = self._encoded(name, file, request.headers.get(b"accept-encoding", b""))
+        chosen, encoding = self._encoded(name, request.headers.get(b"accept-encoding", b""))
         try:
             size = chosen.stat().st_size
         except OSError:  # the interface was built again under a running server
@@ -72,12 +72,17 @@ class StaticFolder:
             kind += "; charset=utf-8"
         return Response(headers=own, content_type=kind.encode(), file=chosen)
 
-    def _encoded(self, name: str, file: Path, accepted: bytes) -> tuple[Path, bytes]:
+    def _encoded(self, name: str, accepted: bytes) -> tuple[Path, bytes]:
         for encoding, suffix in _ENCODINGS:
-            packed = self._files.get(name + suffix)
-            if packed is not None and encoding in accepted:
-                return packed, encoding
-        return file, b""
+            if encoding in accepted and name + suffix in self._files:
+                return self._folder / (name + suffix), encoding
+        return self._folder / name, b""
+
+
+def _names(folder: str) -> frozenset[str]:
+    """Return the names of all files below a folder, as they stand in addresses."""
+    found = ((os.path.relpath(above, folder).replace(os.sep, "/"), files) for above, _, files in os.walk(folder))
+    return frozenset(name if above == "." else f"{above}/{name}" for above, files in found for name in files)
 
 
 def static_routes(folder: Path, pages: Iterable[str], prefix: str = "") -> tuple[Route, ...]:

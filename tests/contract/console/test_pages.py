@@ -9,6 +9,7 @@ import pytest
 from fastapi import FastAPI
 from flask import Flask
 
+import laid
 from rakiza import Platform, integrate
 from rakiza.console import Console, ConsoleSettings
 from rakiza.console import service as console_service
@@ -49,7 +50,7 @@ def start(built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
     running: list[Platform] = []
 
     def started(app: object, **parts: object) -> Get:
-        platform = integrate(app, {"hub": {"home": str(tmp_path / "home")}}, **parts)
+        platform = integrate(app, {"hub": {"home": str(laid.home(tmp_path / "home", "app"))}}, **parts)
         running.append(platform)
         return lambda path: answered(app, platform, path)
 

@@ -12,6 +12,7 @@ import pytest
 from fastapi import FastAPI
 from flask import Flask
 
+import laid
 from rakiza import integrate
 from rakiza.errors import capture_exception, capture_message
 
@@ -25,7 +26,7 @@ class Site:
         self.app: Any = Flask("site") if kind == "flask" else FastAPI()
         self.kind = kind
         self.app.get("/fails")(fails)
-        settings = {"hub": {"home": str(home)}, "security": {"ops_api_key": KEY["X-API-Key"]}, "logs": {"console": False}}
+        settings = {"hub": {"home": str(laid.home(home, "app"))}, "security": {"ops_api_key": KEY["X-API-Key"]}, "logs": {"console": False}}
         self.platform = integrate(self.app, settings)
         self.platform.start()
 

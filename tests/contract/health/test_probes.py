@@ -10,6 +10,7 @@ import pytest
 from fastapi import FastAPI
 from flask import Flask
 
+import laid
 from rakiza import Platform, integrate
 from rakiza._kernel import CheckResult
 
@@ -18,7 +19,7 @@ KEY = {"X-API-Key": "an-operators-key-of-enough-length"}
 
 @pytest.fixture(params=["flask", "fastapi"])
 def platform(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Platform]:
-    settings = {"hub": {"home": str(tmp_path)}, "security": {"ops_api_key": KEY["X-API-Key"]}, "logs": {"console": False}}
+    settings = {"hub": {"home": str(laid.home(tmp_path, "app"))}, "security": {"ops_api_key": KEY["X-API-Key"]}, "logs": {"console": False}}
     settings["health"] = {"good_seconds": 600.0, "bad_seconds": 600.0}
     found = integrate(Flask("site") if request.param == "flask" else FastAPI(), settings)
     yield found

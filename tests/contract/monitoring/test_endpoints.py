@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from fastapi.responses import JSONResponse
 from flask import Flask
 
+import laid
 from rakiza import Platform, integrate
 from rakiza.hub import platform_of
 from rakiza.monitoring import SystemMonitor, init_monitoring
@@ -70,7 +71,7 @@ def client(app: Any, kind: str) -> Get:
 def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Platform, Get]]:
     """Yield a started platform around an application of each kind, and how to ask it."""
     app: Any = flask_app() if request.param == "flask" else fast_app()
-    settings = {"hub": {"home": str(tmp_path), "name": "site"}, "logs": {"console": False}, "security": {"ops_api_key": KEY}}
+    settings = {"hub": {"home": str(laid.home(tmp_path)), "name": "site"}, "logs": {"console": False}, "security": {"ops_api_key": KEY}}
     platform = integrate(app, settings, monitoring={"thresholds": {**THRESHOLDS, "swap": 0}})
     platform.start()
     yield platform, client(app, request.param)
@@ -276,7 +277,7 @@ def test_one_line_gives_an_asgi_framework_monitoring(tmp_path: Path, monkeypatch
 def test_switched_off_it_asks_nothing_and_answers_nothing(tmp_path: Path) -> None:
     app = flask_app()
     app.config["ENABLE_MONITORING"] = False
-    settings = {"hub": {"home": str(tmp_path)}, "logs": {"console": False}, "security": {"ops_api_key": KEY}}
+    settings = {"hub": {"home": str(laid.home(tmp_path, "app"))}, "logs": {"console": False}, "security": {"ops_api_key": KEY}}
     platform = integrate(app, settings)
     platform.start()
     try:

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+import laid
 from rakiza import Platform, integrate
 from rakiza.resilience import AdaptiveLimit, Bulkhead, CircuitBreaker, CircuitOpenError, RetryBudget, Timeout
 
@@ -22,7 +23,7 @@ def platform(tmp_path: Path) -> Iterator[Platform]:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         """Have no routes."""
 
-    settings = {"hub": {"home": str(tmp_path)}, "security": {"ops_api_key": KEY["X-API-Key"]}, "logs": {"console": False}}
+    settings = {"hub": {"home": str(laid.home(tmp_path, "app"))}, "security": {"ops_api_key": KEY["X-API-Key"]}, "logs": {"console": False}}
     settings["health"] = {"good_seconds": 600.0, "bad_seconds": 600.0}
     found = integrate(app, settings, resilience={"longest_force_seconds": 3600.0})
     found.start()
@@ -204,7 +205,7 @@ def test_a_refusal_reaches_the_caller_as_503_with_retry_after(tmp_path: Path, br
     async def app(scope: Any, receive: Any, send: Any) -> None:
         breaker.call(int)
 
-    platform = integrate(app, {"hub": {"home": str(tmp_path / "two")}, "logs": {"console": False}})
+    platform = integrate(app, {"hub": {"home": str(laid.home(tmp_path / "two", "app"))}, "logs": {"console": False}})
     platform.start()
     breaker.force_open(60)
     reply = ask(platform, "GET", "/pay")

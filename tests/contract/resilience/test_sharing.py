@@ -34,8 +34,8 @@ threading.Event().wait()
 
 
 @pytest.fixture
-def platform(database_url: str, tmp_path: Path) -> Iterator[Platform]:
-    settings = {"hub": {"home": str(tmp_path / "here")}, "store": {"database_url": database_url}, "logs": {"console": False}}
+def platform(erp_url: str, tmp_path: Path) -> Iterator[Platform]:
+    settings = {"hub": {"home": str(tmp_path / "here")}, "store": {"database_url": erp_url}, "logs": {"console": False}}
     found, listens = build(settings, environ={}), threading.Event()
     held = found.ctx.ports.signals.hear("resilience", lambda _: None, listens.set)
     found.start()
@@ -46,10 +46,10 @@ def platform(database_url: str, tmp_path: Path) -> Iterator[Platform]:
 
 
 def test_the_others_follow_what_one_process_finds(
-    platform: Platform, database_url: str, tmp_path: Path, python_process: Callable[..., servers.Child]
+    platform: Platform, erp_url: str, tmp_path: Path, python_process: Callable[..., servers.Child]
 ) -> None:
     breaker, own = CircuitBreaker("مصرف", shared=True, min_calls=1, open_seconds=60), CircuitBreaker("بريد", min_calls=1)
-    other = python_process(OTHER, database_url, str(tmp_path / "there"), env=PATHS)
+    other = python_process(OTHER, erp_url, str(tmp_path / "there"), env=PATHS)
     other.wait_for("ready", 60)
     breaker.leave(breaker.enter(), failed=True)
     other.wait_for("مصرف closed open failures True", 60)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import laid
 from rakiza import build
 from rakiza.hub import Platform
 from rakiza.web import PassCore
@@ -32,7 +33,7 @@ class Host:
     """One platform around an application whose work a test gives."""
 
     def __init__(self, kind: str, home: Path, work: Callable[[], object], **telemetry: object) -> None:
-        settings: dict[str, dict[str, object]] = {"hub": {"home": str(home), "name": "site"}, "security": {"ops_api_key": KEY}}
+        settings: dict[str, dict[str, object]] = {"hub": {"home": str(laid.home(home)), "name": "site"}, "security": {"ops_api_key": KEY}}
         self.platform: Platform = build({**settings, "telemetry": {"sample_ratio": 1.0, **telemetry}}, environ={})
         self.core = PassCore(self.platform.web, self.platform.ctx, self.platform.routes(), self.platform.start)
         self.platform._core = self.core

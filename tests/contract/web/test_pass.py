@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import laid
 from rakiza import Platform, build
 from rakiza._kernel import PUBLIC, Request, Response, Route, current, json_response, time_left
 from rakiza.errors import ConflictError
@@ -42,7 +43,7 @@ class Host:
     """An application without a framework behind the pass, driven without a server."""
 
     def __init__(self, kind: str, home: Path, **web: object) -> None:
-        given = {"hub": {"home": str(home), "name": "site"}, "security": {"ops_api_key": KEY}, "web": web, "logs": {"console": False}}
+        given = {"hub": {"home": str(laid.home(home)), "name": "site"}, "security": {"ops_api_key": KEY}, "web": web, "logs": {"console": False}}
         given["telemetry"] = {"sample_ratio": 1.0}
         self.platform: HubPlatform = build(given, environ={})
         self.seen: list[str] = []
@@ -327,23 +328,20 @@ def test_what_breaks_half_way_is_cut_not_completed(kind: str, host: Host) -> Non
         assert host.platform.tracer.in_flight == 0
 
 
-@pytest.mark.parametrize(
-    ("body", "status", "code"), [(b"{", 400, "malformed_json"), (b'{"a": "x"}', 422, "validation_failed"), (b'{"a": 1}', 200, None)]
-)
-def test_a_body_is_typed(host: Host, body: bytes, status: int, code: str | None) -> None:
-    reply = host.ask("POST", "/t/typed", body=body)
-    assert reply.status == status
-    assert reply.json().get("code") == code
+def test_a_body_is_typed(host: Host) -> None:
+    for body, status, code in ((b"{", 400, "malformed_json"), (b'{"a": "x"}', 422, "validation_failed"), (b'{"a": 1}', 200, None)):
+        reply = host.ask("POST", "/t/typed", body=body)
+        assert (reply.status, reply.json().get("code")) == (status, code), body
 
 
-@pytest.mark.parametrize("chunked", [False, True])
-def test_a_body_over_the_limit_is_refused(kind: str, tmp_path: Path, chunked: bool) -> None:
+def test_a_body_over_the_limit_is_refused(kind: str, tmp_path: Path) -> None:
     host = started(kind, tmp_path, max_body_bytes=100)
-    assert host.ask("POST", "/t/echo", body=b"x" * 1000, chunked=chunked).json()["size"] == 1000
-    assert host.ask("POST", "/t/echo", body=b"x" * 1001, chunked=chunked).status == 413
-    assert host.ask("POST", "/app/x", body=b"x" * 100, chunked=chunked).body == b"hello 100"
-    reply = host.ask("POST", "/app/x", body=b"x" * 101, chunked=chunked)
-    assert (reply.status, reply.json()["code"]) == (413, "too_large")
+    for chunked in (False, True):
+        assert host.ask("POST", "/t/echo", body=b"x" * 1000, chunked=chunked).json()["size"] == 1000, chunked
+        assert host.ask("POST", "/t/echo", body=b"x" * 1001, chunked=chunked).status == 413, chunked
+        assert host.ask("POST", "/app/x", body=b"x" * 100, chunked=chunked).body == b"hello 100", chunked
+        reply = host.ask("POST", "/app/x", body=b"x" * 101, chunked=chunked)
+        assert (reply.status, reply.json()["code"]) == (413, "too_large"), chunked
     assert host.platform.errors.total == 0
     host.platform.shutdown()
 
@@ -377,15 +375,16 @@ def test_forwarding_headers_count_only_behind_trusted_proxies(kind: str, tmp_pat
     host.platform.shutdown()
 
 
-@pytest.mark.parametrize(
-    ("given", "above", "up_to"),
-    [("1500", 0.0, 1.5), ("0", -1.0, 0.0), *((text, 5.0, 20.0) for text in ("99999999", "-5", "1e3", "١٢", "9" * 40))],
-)
-def test_what_a_trusted_caller_has_left_only_shortens_the_deadline(kind: str, tmp_path: Path, given: str, above: float, up_to: float) -> None:
+def test_what_a_trusted_caller_has_left_only_shortens_the_deadline(kind: str, tmp_path: Path) -> None:
     host = started(kind, tmp_path, trusted_proxies=1, request_timeout_seconds=20.0)
-    left = host.ask("GET", "/t/left", x_deadline_ms=given.encode().decode("latin-1")).json()
+    for told, above, up_to in (
+        ("1500", 0.0, 1.5),
+        ("0", -1.0, 0.0),
+        *((text, 5.0, 20.0) for text in ("99999999", "-5", "1e3", "١٢", "9" * 40)),
+    ):
+        left = host.ask("GET", "/t/left", x_deadline_ms=told.encode().decode("latin-1")).json()
+        assert above < left <= up_to, told
     host.platform.shutdown()
-    assert above < left <= up_to
 
 
 def test_a_strangers_deadline_is_not_heard(kind: str, tmp_path: Path) -> None:
@@ -428,7 +427,7 @@ def test_probes_answer_and_leave_no_trace(host: Host) -> None:
     assert host.ask("GET", "/livez").status == 200
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(path=st.text(max_size=30), agent=st.text(st.characters(max_codepoint=255), max_size=30), method=st.sampled_from(["GET", "POST", "BREW", ""]))
 def test_whatever_comes_every_line_is_json_and_labels_are_bounded(host: Host, path: str, agent: str, method: str) -> None:
     reply = host.ask(method, "/" + path.replace("?", ""), user_agent=agent, traceparent=agent)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import laid
 from rakiza import build
 from rakiza._kernel import PUBLIC, Request, Response, Route
 from rakiza.hub import Platform
@@ -40,7 +41,7 @@ def source() -> Source:
 
 @pytest.fixture
 def core(tmp_path: Path, source: Source) -> Iterator[PassCore]:
-    platform: Platform = build({"hub": {"home": str(tmp_path)}, "logs": {"console": False}}, environ={})
+    platform: Platform = build({"hub": {"home": str(laid.home(tmp_path, "app"))}, "logs": {"console": False}}, environ={})
 
     def stream(_: Request) -> Response:
         return Response(stream=source.lines(), content_type=b"text/event-stream")

@@ -47,10 +47,10 @@ def test_the_tables_are_bounded(watched: Any, monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.fixture
-def platform(tmp_path: Any, database_url: str) -> Iterator[Platform]:
+def platform(tmp_path: Any, erp_url: str) -> Iterator[Platform]:
     settings: dict[str, dict[str, object]] = {
         "hub": {"home": str(tmp_path)},
-        "store": {"database_url": database_url},
+        "store": {"database_url": erp_url},
         "telemetry": {"sample_ratio": 0.0, "slow_query_seconds": 0.01, "repeated_statements": 5},
     }
     platform = build(settings, environ={})

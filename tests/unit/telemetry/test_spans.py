@@ -10,6 +10,7 @@ from opentelemetry import trace
 from opentelemetry.propagate import extract, inject
 from opentelemetry.trace import Link, SpanKind, Status, StatusCode
 
+import laid
 from rakiza import build
 from rakiza._kernel import current, use_context
 from rakiza.telemetry import Telemetry, TelemetrySettings, get_meter, get_tracer
@@ -150,7 +151,8 @@ def test_tracers_of_the_process_belong_to_the_platform_at_hand(tmp_path: Any) ->
         assert not span.is_recording()
     with pytest.raises(LookupError, match="no platform"):
         get_meter()
-    platforms = [build({"hub": {"home": str(tmp_path / name)}, "telemetry": {"sample_ratio": 1.0}}, environ={}) for name in ("a", "b")]
+    homes = [laid.home(tmp_path / name, "app") for name in ("a", "b")]
+    platforms = [build({"hub": {"home": str(home)}, "telemetry": {"sample_ratio": 1.0}}, environ={}) for home in homes]
     kept: list[list[str]] = [[], []]
     for platform, names in zip(platforms, kept, strict=True):
         platform.tracer.outlets.append(lambda traces, names=names: names.extend(span.name for _, records in traces for span in records))
