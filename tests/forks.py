@@ -23,7 +23,14 @@ from typing import IO, Any
 
 SOURCE = "import forks, sys; exec(forks.serve(int(sys.argv[1])))"
 HEADER, STATUS = struct.Struct("!I"), struct.Struct("!i")
-IMPORTED = ("noufal.app", "noufal.cli", "rakiza.cli", "rakiza.hub", "rakiza.serve", "flask", "psycopg", "starlette.applications", "uvicorn")
+IMPORTED = (
+    *("noufal.app", "noufal.cli", "rakiza.cli", "rakiza.hub", "rakiza.serve", "flask", "psycopg", "starlette.applications", "uvicorn"),
+    # what the platform imports only when it starts, half of the work of a short process
+    *("alembic.command", "apscheduler.triggers.cron", "cryptography.hazmat.primitives.asymmetric.ed25519", "litestar.plugins.pydantic"),
+    *("psutil", "pwdlib.hashers.argon2", "rakiza.backup.part", "rakiza.console.part", "rakiza.mail.part", "rakiza.monitoring.part"),
+    *("rakiza.backup._backends.sqlite", "rakiza.bus._backends.sqlite", "rakiza.events._backends.sqlite", "rakiza.mail._backends.smtp"),
+    *("rakiza.outbound.part", "rakiza.web.litestar", "sqlalchemy.ext.compiler"),
+)
 """What nearly every process of the tests imports."""
 
 
