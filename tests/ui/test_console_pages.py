@@ -22,6 +22,8 @@ VARIANTS = {
 @pytest.mark.parametrize(("lang", "theme", "width"), LOOKS)
 def test_every_page_is_accessible_and_fits_and_does_not_jump(address: str, desk: Desk, lang: str, theme: str, width: int) -> None:
     page = desk(lang, theme, width)
+    page.goto(address)  # its fonts and its scripts are here before it is judged
+    settle(page)
     for path in (*PAGES, *VARIANTS[width]):
         page.set_viewport_size({"width": width, "height": 900})
         page.goto(address + path)
