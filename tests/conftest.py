@@ -248,6 +248,16 @@ def chromium() -> str:
 
 
 @pytest.fixture(scope="session")
+def chromium_address(chromium: str) -> Iterator[str]:
+    """Yield the address of one Chromium for every test of this worker."""
+    import browsing
+
+    started = browsing.Chromium(chromium)
+    yield started.address
+    started.close()
+
+
+@pytest.fixture(scope="session")
 def jq() -> str:
     """Return the path of jq."""
     return _program("jq", "jq")

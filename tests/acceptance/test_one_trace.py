@@ -10,13 +10,12 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Browser, sync_playwright
 
 from otlp import Receiver
 from servers import Child, free_port
 
 KEY = "an-operators-key-of-enough-length"
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--no-first-run"]
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 BROWSER = "b7ad6b7169203331"
 APP = """
@@ -127,16 +126,17 @@ def tree(trace: dict[str, Any]) -> dict[str, tuple[str, str]]:
     return {span["name"]: (span["kind"], kinds.get(span["parent_id"], span["parent_id"])) for span in trace["spans"]}
 
 
-def test_one_id_from_the_browser_to_the_bank(site: Site, chromium: str) -> None:
+def test_one_id_from_the_browser_to_the_bank(site: Site, chromium_address: str) -> None:
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        browser = playwright.chromium.connect_over_cdp(chromium_address)
         page = browser.new_page()
         page.goto(site.address)
         call = "([trace, span]) => fetch('/pay/12', {headers: {traceparent: `00-${trace}-${span}-01`}}).then(answer => answer.json())"
         assert page.evaluate(call, [TRACE, BROWSER]) == {"rows": 7, "bank": {"paid": True}}
+        local = site.trace(TRACE, 4)
+        seen = in_the_console(site, browser)
         browser.close()
 
-    local = site.trace(TRACE, 4)
     shape = tree(local)
     assert shape["GET /pay/{number}"] == ("server", BROWSER)
     assert shape["دفعة المقاول"] == ("internal", "GET /pay/{number}")
@@ -154,7 +154,6 @@ def test_one_id_from_the_browser_to_the_bank(site: Site, chromium: str) -> None:
         span["span_id"]: span["parent_id"] or "" for span in local["spans"]
     }
     assert {(each["service.name"], each["deployment.environment.name"]) for each in site.collector.resources} == {("مدفوعات", "test")}
-    seen = in_the_console(site, chromium)
     for name in ("GET /pay/{number}", "دفعة المقاول", "SELECT"):
         assert name in seen
     (line,) = site.lines("_requests", TRACE)
@@ -162,16 +161,12 @@ def test_one_id_from_the_browser_to_the_bank(site: Site, chromium: str) -> None:
     assert line["span_id"] == next(span["span_id"] for span in local["spans"] if span["kind"] == "server")
 
 
-def in_the_console(site: Site, chromium: str) -> str:
+def in_the_console(site: Site, browser: Browser) -> str:
     """Return what an operator reads on the page of the trace."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        page = browser.new_page(locale="ar", extra_http_headers={"x-api-key": KEY})
-        page.goto(f"{site.address}/console/traces/{TRACE}")
-        page.get_by_text("دفعة المقاول").first.wait_for()
-        shown = page.locator("main").inner_text()
-        browser.close()
-    return shown
+    page = browser.new_page(locale="ar", extra_http_headers={"x-api-key": KEY})
+    page.goto(f"{site.address}/console/traces/{TRACE}")
+    page.get_by_text("دفعة المقاول").first.wait_for()
+    return page.locator("main").inner_text()
 
 
 @pytest.mark.parametrize("ratio", [0.0])

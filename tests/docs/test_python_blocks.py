@@ -2,18 +2,25 @@
 
 import ast
 import re
-import subprocess
-import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from servers import Child
+
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", ROOT / "README.ar.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 DOORS = [door for name in ("rakiza", "noufal") for door in sorted((ROOT / "src" / name).glob("*/__init__.py")) if door.parent.name != "migrations"]
 FENCE = re.compile(r"^```python(?: file=(?P<file>\S+))?\n(?P<code>.*?)^```", re.MULTILINE | re.DOTALL)
+RUN = """
+import os, runpy, sys, warnings
+warnings.simplefilter('error')
+sys.argv = sys.argv[1:]
+sys.path.insert(0, os.getcwd())
+runpy.run_path(sys.argv[0], run_name='__main__')
+"""
 STOP = """
 from rakiza import Platform as _Platform
 for _found in [one for one in list(globals().values()) if isinstance(one, _Platform)]:
@@ -54,8 +61,9 @@ def run(code: str, folder: Path) -> None:
     """Run `code` in its own process and folder; warnings are errors."""
     script = folder / "block.py"
     script.write_text(code + STOP, encoding="utf-8")
-    done = subprocess.run([sys.executable, "-W", "error", script.name], cwd=folder, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stderr
+    with Child(RUN, script.name, cwd=folder) as child:
+        lines = child.finish()
+        assert child.process.returncode == 0, "\n".join(lines)
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page) or files(page)], ids=lambda page: str(page.relative_to(ROOT)))

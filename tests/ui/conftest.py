@@ -1,12 +1,15 @@
-"""One Chromium for a module of tests."""
+"""Chromium and the stand-ins for the tests of pages."""
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+from urllib.parse import urljoin
 
+import httpx
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, StorageState, sync_playwright
 
-from browsing import FLAGS, opened, serious
+from browsing import Desk, Desks, serious
 from servers import Child
 
 ROOT = Path(__file__).parents[2]
@@ -19,11 +22,12 @@ runpy.run_path(sys.path[0] + '/' + sys.argv[0], run_name='__main__')
 
 
 @pytest.fixture(scope="module")
-def browser(chromium: str) -> Iterator[Browser]:
+def browser(chromium_address: str) -> Iterator[Browser]:
+    """Connect for a module: while Playwright is there it has an event loop in this thread, which other tests want for themselves."""
     with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        yield launched
-        launched.close()
+        connected = playwright.chromium.connect_over_cdp(chromium_address)
+        yield connected
+        connected.close()
 
 
 def stand_in(script: str, built: str) -> Iterator[str]:
@@ -47,14 +51,45 @@ def erp() -> Iterator[str]:
     yield from stand_in("mock.py", "src/noufal")
 
 
+def signed_in(link: str) -> StorageState:
+    """Sign in where a one-time link leads, without a browser, and return the cookies for one."""
+    answer = httpx.post(link, json={"token": "demo"}, headers={"sec-fetch-site": "same-origin"})
+    assert answer.status_code == 200, answer.text
+    name, _, value = answer.headers["set-cookie"].partition(";")[0].partition("=")
+    where: dict[str, Any] = {"domain": "127.0.0.1", "path": "/", "expires": -1}
+    cookie: Any = {"name": name, "value": value, **where, "httpOnly": True, "secure": True, "sameSite": "Lax"}
+    return {"cookies": [cookie], "origins": []}
+
+
+@pytest.fixture(scope="module")
+def desks(address: str, browser: Browser) -> Iterator[Desks]:
+    opened = Desks(browser, signed_in(urljoin(address, "/_rakiza/api/auth/link")), f"{address}account")
+    yield opened
+    opened.close()
+
+
 @pytest.fixture
-def tab(address: str, browser: Browser) -> Iterator[Page]:
-    """Return an Arabic page of somebody who may do everything; it must end without a fault in the browser."""
-    faults: list[str] = []
-    context = opened(browser, faults)
-    page = context.new_page()
-    page.goto(f"{address}sign-in?next=/console/account#token=demo")
-    page.wait_for_url(f"{address}account")
-    yield page
-    context.close()
-    assert serious(faults) == []
+def desk(desks: Desks) -> Iterator[Desk]:
+    """Return a function that gives the page of a look (`lang`, `theme`, `width`); they must end without a fault in the browser."""
+    yield desks.page
+    assert serious(desks.tidy()) == []
+
+
+@pytest.fixture
+def tab(desk: Desk) -> Page:
+    """Return an Arabic page of somebody who may do everything."""
+    return desk()
+
+
+@pytest.fixture(scope="module")
+def erp_desks(erp: str, browser: Browser) -> Iterator[Desks]:
+    opened = Desks(browser, signed_in(urljoin(erp, "/api/auth/link")), f"{erp}account")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def erp_desk(erp_desks: Desks) -> Iterator[Desk]:
+    """Return a function that gives the page of a look of the ERP; nothing may fail on it but what a test says is away."""
+    yield erp_desks.page
+    assert [fault for fault in erp_desks.tidy() if "status of 503" not in fault] == []

@@ -3,16 +3,14 @@
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
-from browsing import assert_fits, opened, settle
+from browsing import Desk, assert_fits, settle
 
 BILL = "projects/VILLA-01/boq"
 
 
 def come(page: Page, erp: str) -> None:
-    page.goto(f"{erp}sign-in#token=demo")
-    page.wait_for_url("**/projects")
     page.goto(erp + BILL)
     page.locator(".zone, [role=grid] .row").first.wait_for()
 
@@ -34,10 +32,8 @@ def held(page: Page, state: dict[str, Any]) -> None:
     page.route("**/imports/*", lambda route: route.fulfill(json={**whole, "report": None, "problem": None, **state}))
 
 
-def test_progress_survives_a_reload_and_ends_with_the_report(erp: str, browser: Browser) -> None:
-    faults: list[str] = []
-    context = opened(browser, faults)
-    page = context.new_page()
+def test_progress_survives_a_reload_and_ends_with_the_report(erp: str, erp_desk: Desk) -> None:
+    page = erp_desk()
     come(page, erp)
     running = {"state": "running", "progress": 38, "progress_text_ar": "الصفوف المقروءة: 61,000 من 100,000", "progress_text_en": "Rows read"}
     held(page, running)
@@ -64,13 +60,10 @@ def test_progress_survives_a_reload_and_ends_with_the_report(erp: str, browser: 
     page.reload()
     page.locator("[role=grid] .row").first.wait_for()
     expect(dialog).to_have_count(0)
-    context.close()
-    assert faults == []
 
 
-def test_a_failed_import_says_why_and_is_tried_again(erp: str, browser: Browser) -> None:
-    context = opened(browser, [])
-    page = context.new_page()
+def test_a_failed_import_says_why_and_is_tried_again(erp: str, erp_desk: Desk) -> None:
+    page = erp_desk()
     come(page, erp)
     choose(page, "استيراد")
     send(page, "big fail.xlsx")
@@ -78,13 +71,11 @@ def test_a_failed_import_says_why_and_is_tried_again(erp: str, browser: Browser)
     expect(failure).to_contain_text("تعذر الاستيراد بعد عدة محاولات", timeout=15_000)
     failure.get_by_role("button", name="إعادة المحاولة").click()
     expect(page.locator("dialog progress")).to_be_visible()
-    context.close()
 
 
 @pytest.mark.parametrize(("lang", "theme", "width"), [("ar", "dark", 390), ("en", "light", 1440)])
-def test_the_progress_is_accessible_and_fits(erp: str, browser: Browser, lang: str, theme: str, width: int) -> None:
-    context = opened(browser, [], lang=lang, theme=theme, width=width)
-    page = context.new_page()
+def test_the_progress_is_accessible_and_fits(erp: str, erp_desk: Desk, lang: str, theme: str, width: int) -> None:
+    page = erp_desk(lang, theme, width)
     come(page, erp)
     texts = {"progress_text_ar": "البنود المكتوبة: 47,000 من 100,000", "progress_text_en": "Items written: 47,000 of 100,000"}
     held(page, {"state": "running", "progress": 74, **texts})
@@ -93,4 +84,3 @@ def test_the_progress_is_accessible_and_fits(erp: str, browser: Browser, lang: s
     page.locator("dialog progress").wait_for()
     settle(page)
     assert_fits(page, f"import {lang} {theme} {width}", lang, width)
-    context.close()

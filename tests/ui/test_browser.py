@@ -1,6 +1,6 @@
 """The ERP as a person meets it: the real server, the built interface, Chromium; in both languages and themes, wide and on a phone."""
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 
@@ -8,30 +8,42 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 import bills
-from browsing import assert_fits, opened, settle
+from browsing import LOOKS, Desk, Desks, assert_fits, opened, settle
 from servers import Child, free_port
 
 SERVE = "import sys; from noufal.cli import main; sys.argv = ['noufal', *sys.argv[1:]]; main()"
 CREATE = "body => fetch('/api/projects', {method: 'POST', headers: {'content-type': 'application/json'}, body: JSON.stringify(body)}).then(r => r.ok)"
 XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 
-LOOKS = (("ar", "light", 1440), ("en", "dark", 1440), ("ar", "dark", 390), ("en", "light", 390))  # every pair of language, theme and width
+EVERY_PAIR = (("ar", "light", 1440), ("en", "dark", 1440), ("ar", "dark", 390), ("en", "light", 390))  # of language, theme and width
+BILL = "/projects/OFFICE-07/boq"
+PATHS = ("/projects", "/projects/OFFICE-07", "/account")
+JUDGED = [*((BILL, *look) for look in EVERY_PAIR), *((path, *look) for look in LOOKS for path in PATHS)]
 
 
 class Site:
     """A running ERP with the demonstration projects."""
 
-    def __init__(self, child: Child, address: str, link: str) -> None:
-        self.child, self.address, self.link = child, address, link
+    def __init__(self, home: Path) -> None:
+        self.env, self.home = {"NOUFAL_HOME": str(home)}, home
+        port = free_port()
+        self.child = Child(SERVE, "serve", "--demo", "--port", str(port), env=self.env, cwd=home)
+        self.child.wait_for("sign in once with this link")
+        self.address = f"http://127.0.0.1:{port}"
+
+    def link_for(self, email: str) -> str:
+        """Create an administrator and return his one-time link."""
+        with Child(SERVE, "user", "create", email, "--role", "admin", env=self.env, cwd=self.home) as child:
+            token = child.wait_for("one-time sign-in").partition("#token=")[2]
+            child.finish()
+        return f"{self.address}/sign-in#token={token}"
 
 
-@pytest.fixture
-def site(python_process: Callable[..., Child], database_url: str, tmp_path: Path) -> Site:
-    port = free_port()
-    env = {"NOUFAL_HOME": str(tmp_path), "DATABASE_URL": database_url}
-    child = python_process(SERVE, "serve", "--demo", "--port", str(port), env=env, cwd=tmp_path)
-    line = child.wait_for("sign in once with this link")
-    return Site(child, f"http://127.0.0.1:{port}", line.partition("link: ")[2])
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    started = Site(tmp_path_factory.mktemp("site"))
+    yield started
+    started.child.close()
 
 
 def sign_in(page: Page, link: str) -> None:
@@ -48,7 +60,7 @@ def test_a_surveyor_imports_edits_and_exports_a_bill(site: Site, browser: Browse
     faults: list[str] = []
     context = opened(browser, faults)
     page = context.new_page()
-    sign_in(page, site.link)
+    sign_in(page, site.link_for("مساح@example.com"))
     items = bills.lines(30, 5)
     net = bills.total(items)
     page.evaluate(CREATE, {"code": "NEW-1", "name": "مشروع جديد"})
@@ -84,32 +96,29 @@ def test_a_surveyor_imports_edits_and_exports_a_bill(site: Site, browser: Browse
     assert faults == []
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_every_page_is_accessible_and_fits_in_both_languages_and_themes(site: Site, browser: Browser) -> None:
     faults: list[str] = []
     first = opened(browser, faults)
-    sign_in(first.new_page(), site.link)
-    state = first.storage_state()
+    sign_in(first.new_page(), site.link_for("قارئ@example.com"))
+    desks = Desks(browser, first.storage_state(), f"{site.address}/account")
     first.close()
-    for lang, theme, width in LOOKS:
-        context = opened(browser, faults, lang=lang, theme=theme, width=width, state=state)
-        page = context.new_page()
-        for path in ("/projects", "/projects/OFFICE-07", "/projects/OFFICE-07/boq", "/account"):
-            page.set_viewport_size({"width": width, "height": 900})
-            page.goto(site.address + path)
-            settle(page)
-            page.locator("main h1").first.wait_for()
-            assert_fits(page, f"{path} {lang} {theme} {width}", lang, width)
-        context.close()
-    assert faults == []
+    for path, lang, theme, width in JUDGED:
+        page = desks.page(lang, theme, width)
+        page.set_viewport_size({"width": width, "height": 900})
+        page.goto(site.address + path)
+        settle(page)
+        page.locator("main h1").first.wait_for()
+        assert_fits(page, f"{path} {lang} {theme} {width}", lang, width)
+    assert faults + desks.tidy() == []
+    desks.close()
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_link_serves_once_and_a_session_ends_with_sign_out(site: Site, browser: Browser) -> None:
     faults: list[str] = []
     context = opened(browser, faults)
     page = context.new_page()
-    sign_in(page, site.link)
+    link = site.link_for("مرة@example.com")
+    sign_in(page, link)
     assert [cookie["name"] for cookie in context.cookies()] == ["__Host-sid"]
     assert "token" not in page.url
     status = "fetch('/api/users/me').then(r => r.status)"
@@ -119,17 +128,14 @@ def test_a_link_serves_once_and_a_session_ends_with_sign_out(site: Site, browser
     context.close()
     other = opened(browser, faults)
     page = other.new_page()
-    page.goto(site.link)
+    page.goto(link)
     page.locator("[role=alert]").first.wait_for()
     assert "/sign-in" in page.url
     other.close()
 
 
-def test_a_change_that_is_refused_while_data_are_restored_is_told_plainly(erp: str, browser: Browser) -> None:
-    context = opened(browser, [])
-    page = context.new_page()
-    page.goto(f"{erp}sign-in#token=demo")
-    page.wait_for_url("**/projects*")
+def test_a_change_that_is_refused_while_data_are_restored_is_told_plainly(erp: str, erp_desk: Desk) -> None:
+    page = erp_desk()
     refused = {"status": 503, "code": "maintenance", "title": "Data are being restored"}
     page.route(
         "**/api/users/me",
@@ -142,4 +148,3 @@ def test_a_change_that_is_refused_while_data_are_restored_is_told_plainly(erp: s
     banner = page.locator("main").get_by_text("التصفح متاح، والحفظ متوقف")
     banner.wait_for()
     banner.wait_for(state="detached")
-    context.close()

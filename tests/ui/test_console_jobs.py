@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, Route, expect
+from playwright.sync_api import Page, Route, expect
 
-from browsing import DOWN, LOOKS, SHIFT, assert_fits, enter, opened, reader, said, serious, settle, until
+from browsing import DOWN, LOOKS, Desk, assert_fits, reader, said, settle, until
 
 DEV = Path(__file__).parents[2] / "ui/dev"
 
@@ -44,12 +44,8 @@ def rows_of(page: Page) -> Any:
 
 
 @pytest.mark.parametrize(("lang", "theme", "width"), LOOKS)
-def test_every_page_is_accessible_and_fits_and_does_not_jump(address: str, browser: Browser, lang: str, theme: str, width: int) -> None:
-    faults: list[str] = []
-    context = opened(browser, faults, lang=lang, theme=theme, width=width)
-    context.add_init_script(SHIFT)
-    page = context.new_page()
-    enter(page, address)
+def test_every_page_is_accessible_and_fits_and_does_not_jump(address: str, desk: Desk, lang: str, theme: str, width: int) -> None:
+    page = desk(lang, theme, width)
     for path in paths(width):
         page.set_viewport_size({"width": width, "height": 900})
         page.goto(address + path)
@@ -58,8 +54,6 @@ def test_every_page_is_accessible_and_fits_and_does_not_jump(address: str, brows
         settle(page)
         assert page.evaluate("window.shift") < 0.02, f"{path} {lang} {theme} {width}"
         assert_fits(page, f"{path} {lang} {theme} {width}", lang, width)
-    context.close()
-    assert serious(faults) == []
 
 
 def test_running_jobs_move_and_keep_their_places(tab: Page, address: str) -> None:
@@ -268,6 +262,7 @@ def test_the_overview_leads_to_the_jobs(tab: Page, address: str) -> None:
 
 
 def test_the_pages_appear_only_where_the_room_is_there(tab: Page, address: str) -> None:
+    tab.goto(f"{address}account")
     names = tab.get_by_role("navigation").first.get_by_role("link")
     tab.get_by_role("link", name="المواعيد").wait_for()
     tab.goto(f"{address}jobs/{10**12}")

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -38,25 +38,36 @@ server.serve_forever()
 
 
 class Site:
-    """A running ERP with its console, and the one-time link of its administrator."""
+    """A running ERP with its console, and one-time links to it."""
 
-    def __init__(self, start: Callable[..., Child], home: Path, **settings: str) -> None:
-        self.env = {"NOUFAL_HOME": str(home), **settings}
-        self._start = start
+    def __init__(self, home: Path, **settings: str) -> None:
+        self.env, self.home = {"NOUFAL_HOME": str(home), **settings}, home
         port = free_port()
-        child = start(RUN, "serve", "--demo", "--port", str(port), env=self.env, cwd=home)
-        self.token = child.wait_for("sign in once with this link").partition("#token=")[2]
+        self.child = Child(RUN, "serve", "--demo", "--port", str(port), env=self.env, cwd=home)
+        self.token = self.child.wait_for("sign in once with this link").partition("#token=")[2]
         self.address = f"http://127.0.0.1:{port}"
 
     def link_for(self, email: str, role: str) -> str:
         """Create a user and return the token of his one-time link."""
-        child = self._start(RUN, "user", "create", email, "--role", role, env=self.env, cwd=Path(self.env["NOUFAL_HOME"]))
-        return child.wait_for("one-time sign-in").partition("#token=")[2]
+        with Child(RUN, "user", "create", email, "--role", role, env=self.env, cwd=self.home) as child:
+            token = child.wait_for("one-time sign-in").partition("#token=")[2]
+            child.finish()
+        return token
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    started = Site(tmp_path_factory.mktemp("site"))
+    yield started
+    started.child.close()
 
 
 @pytest.fixture
-def site(python_process: Callable[..., Child], tmp_path: Path) -> Site:
-    return Site(python_process, tmp_path)
+def own(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Site]:
+    """Yield a site of the test's own, in the environment it names."""
+    started = Site(tmp_path, **getattr(request, "param", {}))
+    yield started
+    started.child.close()
 
 
 def enter(page: Page, site: Site, token: str) -> None:
@@ -70,11 +81,16 @@ def serious(faults: list[str]) -> list[str]:
     return [fault for fault in faults if "Failed to load resource: the server responded with a status of 404" not in fault]
 
 
-def test_an_operator_sees_first_how_the_system_is(site: Site, browser: Browser) -> None:
+def test_an_operator_sees_first_how_the_system_is_under_the_strict_policy(site: Site, browser: Browser) -> None:
     faults: list[str] = []
     context = opened(browser, faults)
+    context.add_init_script("document.addEventListener('securitypolicyviolation', e => (window.refused ??= []).push(e.violatedDirective))")
     page = context.new_page()
-    enter(page, site, site.token)
+    enter(page, site, site.link_for("مشغل@example.com", "admin"))
+    answer = page.evaluate("fetch('/console/').then(r => r.headers.get('content-security-policy'))")
+    assert "require-trusted-types-for 'script'" in answer
+    assert "unsafe" not in answer
+    assert json.dumps(page.evaluate("window.refused ?? []")) == "[]"
     assert "token" not in page.url
     verdict = page.locator("main section").first
     assert re.search("النظام بخير|يحتاج نظرك|عطل", verdict.inner_text())
@@ -95,7 +111,7 @@ def test_the_erp_and_the_console_lead_to_each_other(site: Site, browser: Browser
     faults: list[str] = []
     context = opened(browser, faults)
     page = context.new_page()
-    page.goto(f"{site.address}/sign-in#token={site.token}")
+    page.goto(f"{site.address}/sign-in#token={site.link_for('مدير@example.com', 'admin')}")
     page.wait_for_url("**/projects*")
     page.locator("nav a[href='/console/']").click()
     page.wait_for_url("**/console/")
@@ -124,36 +140,23 @@ def test_without_a_session_every_page_asks_to_sign_in_and_returns(site: Site, br
     page = context.new_page()
     page.goto(f"{site.address}/console/requests?tab=statements")
     page.wait_for_url("**/console/sign-in?next=*")
-    page.goto(f"{page.url}#token={site.token}")
+    page.goto(f"{page.url}#token={site.link_for('عائد@example.com', 'admin')}")
     page.wait_for_url("**/console/requests?tab=statements")
     context.close()
 
 
-def test_in_development_this_machine_reads_without_signing_in(python_process: Callable[..., Child], tmp_path: Path, browser: Browser) -> None:
-    site = Site(python_process, tmp_path, APP_ENV="development")
+@pytest.mark.parametrize("own", [{"APP_ENV": "development"}], indirect=True, ids=["development"])
+def test_in_development_this_machine_reads_without_signing_in(own: Site, browser: Browser) -> None:
     faults: list[str] = []
     context = opened(browser, faults, lang="en", theme="dark")
     page = context.new_page()
-    page.goto(f"{site.address}/console/")
+    page.goto(f"{own.address}/console/")
     page.locator("main section").first.wait_for()
     page.get_by_role("button", name="User menu").click()
     page.get_by_role("menuitem", name="Sign in").click()
     page.wait_for_url("**/console/sign-in")
     context.close()
     assert serious(faults) == []
-
-
-def test_the_pages_keep_to_the_strict_policy(site: Site, browser: Browser) -> None:
-    faults: list[str] = []
-    context = opened(browser, faults)
-    context.add_init_script("document.addEventListener('securitypolicyviolation', e => (window.refused ??= []).push(e.violatedDirective))")
-    page = context.new_page()
-    enter(page, site, site.token)
-    answer = page.evaluate("fetch('/console/').then(r => r.headers.get('content-security-policy'))")
-    assert "require-trusted-types-for 'script'" in answer
-    assert "unsafe" not in answer
-    assert json.dumps(page.evaluate("window.refused ?? []")) == "[]"
-    context.close()
 
 
 def test_a_host_with_its_own_console_shows_ours_elsewhere(python_process: Callable[..., Child], tmp_path: Path, browser: Browser) -> None:
@@ -183,12 +186,12 @@ def test_a_host_with_its_own_console_shows_ours_elsewhere(python_process: Callab
     assert serious(faults) == []
 
 
-def test_a_backup_is_made_tried_and_brought_back(site: Site, browser: Browser) -> None:
+def test_a_backup_is_made_tried_and_brought_back(own: Site, browser: Browser) -> None:
     faults: list[str] = []
     context = opened(browser, faults)
     page = context.new_page()
-    enter(page, site, site.token)
-    page.goto(f"{site.address}/console/backups")
+    enter(page, own, own.token)
+    page.goto(f"{own.address}/console/backups")
     page.get_by_role("heading", name="لا نسخ احتياطية بعد").wait_for()
     page.get_by_role("button", name="انسخ الآن").click()
     page.get_by_text("أُنشئت نسخة وتُحقّق منها.").wait_for()

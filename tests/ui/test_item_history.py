@@ -3,9 +3,9 @@
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
-from browsing import assert_fits, opened, settle
+from browsing import Desk, assert_fits, settle
 
 BILL = "projects/TOWER-07/boq"
 HISTORY = "**/boq/items/*/history"
@@ -17,8 +17,6 @@ def entry(version: int, changes: list[dict[str, Any]], source: str | None = None
 
 
 def come(page: Page, erp: str) -> None:
-    page.goto(f"{erp}sign-in#token=demo")
-    page.wait_for_url("**/projects")
     page.goto(erp + BILL)
     page.locator("[role=grid] .row .editable").first.wait_for()
     settle(page)
@@ -34,10 +32,8 @@ def past(page: Page) -> str:
     return page.locator("dialog").inner_text().replace("\u2068", "").replace("\u2069", "")
 
 
-def test_an_edit_appears_first_with_what_it_changed(erp: str, browser: Browser) -> None:
-    faults: list[str] = []
-    context = opened(browser, faults)
-    page = context.new_page()
+def test_an_edit_appears_first_with_what_it_changed(erp: str, erp_desk: Desk) -> None:
+    page = erp_desk()
     come(page, erp)
     cell = page.locator("[role=grid] .row").first.locator(".editable").first
     before = cell.inner_text().strip()
@@ -59,14 +55,10 @@ def test_an_edit_appears_first_with_what_it_changed(erp: str, browser: Browser) 
     page.locator("[role=grid] .row").nth(2).get_by_role("button", name="تاريخ البند").click()
     page.locator("dialog ol").wait_for()
     assert "1.003" in page.locator("dialog").inner_text()
-    context.close()
-    assert faults == []
 
 
-def test_amounts_stand_as_on_the_page_and_prices_may_be_hidden(erp: str, browser: Browser) -> None:
-    faults: list[str] = []
-    context = opened(browser, faults)
-    page = context.new_page()
+def test_amounts_stand_as_on_the_page_and_prices_may_be_hidden(erp: str, erp_desk: Desk) -> None:
+    page = erp_desk()
     come(page, erp)
     entries = [
         entry(3, [{"field": "unit_price", "from": "1250.00", "to": "1400.0000"}, {"field": "progress", "from": "0", "to": "33.33"}]),
@@ -83,17 +75,11 @@ def test_amounts_stand_as_on_the_page_and_prices_may_be_hidden(erp: str, browser
     page.keyboard.press("Escape")
     page.route(HISTORY, lambda route: route.fulfill(json={"item": item, "entries": []}))
     assert "لم يتغير هذا البند" in past(page)
-    context.close()
-    assert faults == []
 
 
 @pytest.mark.parametrize(("lang", "theme", "width"), [("ar", "dark", 1440), ("en", "light", 390)])
-def test_the_drawer_is_accessible_and_fits(erp: str, browser: Browser, lang: str, theme: str, width: int) -> None:
-    faults: list[str] = []
-    context = opened(browser, faults, lang=lang, theme=theme, width=width)
-    page = context.new_page()
-    page.goto(f"{erp}sign-in#token=demo")
-    page.wait_for_url("**/projects")
+def test_the_drawer_is_accessible_and_fits(erp: str, erp_desk: Desk, lang: str, theme: str, width: int) -> None:
+    page = erp_desk(lang, theme, width)
     page.goto(erp + BILL)
     if width < 700:
         page.locator("[role=grid] .open").first.tap()
@@ -103,17 +89,13 @@ def test_the_drawer_is_accessible_and_fits(erp: str, browser: Browser, lang: str
         past(page)
     page.locator("dialog ol").wait_for()
     assert_fits(page, f"history {lang} {theme} {width}", lang, width)
-    context.close()
-    assert faults == []
 
 
-def test_a_history_that_is_away_gives_its_number_and_is_asked_again(erp: str, browser: Browser) -> None:
-    context = opened(browser, [])
-    page = context.new_page()
+def test_a_history_that_is_away_gives_its_number_and_is_asked_again(erp: str, erp_desk: Desk) -> None:
+    page = erp_desk()
     come(page, erp)
     page.route(HISTORY, lambda route: route.fulfill(status=503, json={"code": "unavailable", "request_id": "0198c0de-77aa-7000"}))
     assert "0198c0de-77aa-7000" in past(page)
     page.unroute_all()
     page.get_by_role("button", name="إعادة المحاولة").click()
     page.locator("dialog ol").wait_for()
-    context.close()
