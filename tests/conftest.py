@@ -130,25 +130,18 @@ def database_url(request: pytest.FixtureRequest) -> str:
     return str(request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "postgres_url"))
 
 
-def _laid(request: pytest.FixtureRequest, folder: Path) -> Iterator[str]:
-    if request.param == "sqlite":
-        yield laid.file(folder / "test.db")
-        return
-    server: servers.Postgres = request.getfixturevalue("postgres")
-    with server.database(server.template("erp", laid.every_room)) as url:
-        yield url
-
-
 @pytest.fixture(params=["sqlite", "postgresql"])
 def erp_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """Yield the URL of a fresh database with the tables of the ERP and no rows; the test runs once for each kind."""
-    yield from _laid(request, tmp_path)
+    with laid.database(request, tmp_path, laid.every_room) as url:
+        yield url
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def shared_erp_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Yield the URL of such a database for all tests of a module, which leave no trace in it or write under names of their own."""
-    yield from _laid(request, tmp_path_factory.mktemp("shared"))
+    with laid.database(request, tmp_path_factory.mktemp("shared"), laid.every_room) as url:
+        yield url
 
 
 @pytest.fixture
@@ -157,25 +150,10 @@ def erp_file(tmp_path: Path) -> str:
     return laid.file(tmp_path / "test.db")
 
 
-def _lay_rooms(url: str) -> None:
-    from rakiza import build
-    from rakiza.store import migrate
-
-    with tempfile.TemporaryDirectory() as home:
-        platform = build({"hub": {"home": home}, "store": {"database_url": url}}, environ={})
-        migrate(platform.store, platform.migrations())
-        platform.store.close()
-        platform.ctx.local.close()
-
-
 @pytest.fixture(params=["sqlite", "postgresql"])
 def rooms_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """Yield the URL of a fresh database with the tables of the platform's rooms and no rows; the test runs once for each kind."""
-    if request.param == "sqlite":
-        yield servers.sqlite_copy(tmp_path / "test.db", "rooms", _lay_rooms)
-        return
-    server: servers.Postgres = request.getfixturevalue("postgres")
-    with server.database(server.template("rooms", _lay_rooms)) as url:
+    with laid.database(request, tmp_path) as url:
         yield url
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-import fresh
+import laid
 from rakiza import integrate
 from rakiza._kernel import current, use_context
 from rakiza.hub import Platform
@@ -21,9 +21,9 @@ async def greet(name: str) -> str:
     return f"مرحبا {name}"
 
 
-@pytest.fixture(params=fresh.KINDS)
+@pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    with fresh.database(request, tmp_path) as url:
+    with laid.database(request, tmp_path) as url:
         yield url
 
 

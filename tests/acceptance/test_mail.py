@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-import fresh
+import laid
 from mail_servers import Inbox, broken_server, smtp_server
 from patience import until
 from rakiza import Platform, build, integrate
@@ -22,9 +22,9 @@ ON_ONE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 MAIL = {"to": "sara@example.com", "subject": "مرحباً", "body": "محتوى الرسالة"}
 
 
-@pytest.fixture(params=fresh.KINDS)
+@pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    with fresh.database(request, tmp_path) as url:
+    with laid.database(request, tmp_path) as url:
         yield url
 
 

@@ -14,7 +14,7 @@ import pytest
 import sqlalchemy as sa
 from fastapi import FastAPI
 
-import fresh
+import laid
 from rakiza import Platform, integrate
 from rakiza._kernel import Principal, Request, RequestContext, Response, use_context
 from rakiza.errors import NotFoundError
@@ -57,9 +57,9 @@ class Site:
         return dict(state)
 
 
-@pytest.fixture(params=fresh.KINDS)
+@pytest.fixture(params=["sqlite", "postgresql"])
 def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
-    with fresh.database(request, tmp_path) as url:
+    with laid.database(request, tmp_path) as url:
         found = Site(url, tmp_path / "home")
         yield found
         found.platform.shutdown()

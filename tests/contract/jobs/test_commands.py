@@ -9,7 +9,7 @@ import pytest
 import typer
 from click.testing import CliRunner
 
-import fresh
+import laid
 from job_rows import begin, failure, insert, later, row
 from rakiza import Platform, build
 from rakiza.cli import command_line
@@ -40,7 +40,7 @@ class Desk:
 @pytest.fixture(scope="module", params=["sqlite"])  # what the commands call has tests of its own on both
 def shared_desk(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     folder = tmp_path_factory.mktemp("desk")
-    with fresh.database(request, folder) as url:
+    with laid.database(request, folder) as url:
         found = Desk(url, folder / "home")
         yield found
         found.platform.shutdown()

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-import fresh
+import laid
 from job_rows import begin, failure, insert, later, row
 from patience import until
 from rakiza import Platform, integrate
@@ -68,10 +68,10 @@ class Site:
         return {line["id"]: line["state"] for line in self.ask("GET", "/api/jobs?limit=500")["jobs"]}
 
 
-@pytest.fixture(scope="module", params=fresh.KINDS)
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def shared_site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("site")
-    with fresh.database(request, folder) as url:
+    with laid.database(request, folder) as url:
         found = Site(url, folder / "home")
         yield found
         found.platform.shutdown()
