@@ -195,6 +195,7 @@ def _become(asked: dict[str, Any], output: int, tell: int) -> str:
     os.dup2(output, 1)
     os.dup2(output, 2)
     os.close(output)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # also where the tests run in the background, whose processes ignore it
     os.environ.clear()
     os.environ.update(asked["env"])
     time.tzset()
