@@ -128,8 +128,8 @@ def platform(tmp_path: Path, redis_url: str) -> Iterator[tuple[Platform, httpx.C
     }
     platform = integrate(app, settings)
     platform.start()
-    # Memory is emptied once when Redis is reached, and once when the bus is: messages may have been missed before.
-    until(lambda: platform.cache.lookup.flights.epoch >= 2)
+    # Memory is emptied when the epoch of the database is known, when Redis is reached, and when the bus is: messages may have been missed before.
+    until(lambda: platform.cache.lookup.flights.epoch >= 3)
     with httpx.Client(transport=httpx.WSGITransport(app), base_url="http://site.example", headers=READ) as client:
         yield platform, client
     platform.shutdown()

@@ -14,18 +14,17 @@ from patience import until
 from rakiza import Platform, build
 from rakiza.caching import CacheManager
 
-Start = Callable[[], CacheManager]
 KEY, TAG = "فاتورة:٧", "مشروع:٧"
 
 
 @pytest.fixture
-def platforms(tmp_path: Path, erp_url: str, redis_server: servers.Redis) -> Iterator[Callable[[], Platform]]:
-    """Return a function that starts one more platform on the same database and Redis."""
+def platforms(tmp_path: Path, erp_url: str, redis_server: servers.Redis) -> Iterator[Callable[..., Platform]]:
+    """Return a function that starts one more platform on the same database and Redis, with settings of its store."""
     with ExitStack() as held:
 
-        def start() -> Platform:
+        def start(**given: object) -> Platform:
             home = tmp_path / f"home{time.monotonic_ns()}"
-            store = {"database_url": erp_url, "redis_url": redis_server.url}
+            store = {"database_url": erp_url, "redis_url": redis_server.url, **given}
             one = build({"hub": {"home": home}, "logs": {"console": False}, "store": store, "jobs": {"work": False}}, environ={})
             held.callback(one.shutdown)
             one.start()
@@ -67,13 +66,13 @@ def cut_off(cache: CacheManager, monkeypatch: pytest.MonkeyPatch) -> None:
     cache.level.down("the network is cut")
 
 
-def test_what_is_loaded_before_a_commit_is_not_in_redis_after_it(platforms: Callable[[], Platform], monkeypatch: pytest.MonkeyPatch) -> None:
-    writer, reader = platforms(), platforms()
+def test_what_is_loaded_before_a_commit_is_not_in_redis_after_it(platforms: Callable[..., Platform], monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = platforms()
+    reader, third = (platforms(busy_timeout_seconds=1.0) for _ in range(2))  # they are to end while the writer holds a SQLite file
     assert asked(cache_of(writer), "old") == asked(cache_of(reader), "not asked") == "old"
     die_at_commit(cache_of(writer), monkeypatch)
     with writer.store.begin() as tx:
         cache_of(writer).invalidate_tag(TAG, tx=tx)
-        third = platforms()
         assert in_a_thread(lambda: asked(cache_of(third), "old again")) == "old again"  # as the database still has it
         assert cache_of(third).state == "redis"
         for one in (third, reader):  # they die as well, and hear nothing
@@ -81,7 +80,7 @@ def test_what_is_loaded_before_a_commit_is_not_in_redis_after_it(platforms: Call
     assert asked(cache_of(platforms()), "new") == "new"
 
 
-def test_loads_during_a_transaction_hold_no_lock_and_what_is_set_is_shared(platforms: Callable[[], Platform]) -> None:
+def test_loads_during_a_transaction_hold_no_lock_and_what_is_set_is_shared(platforms: Callable[..., Platform]) -> None:
     writer, reader = platforms(), platforms()
     cache = cache_of(reader)
     with writer.store.begin() as tx:
@@ -97,10 +96,10 @@ def test_loads_during_a_transaction_hold_no_lock_and_what_is_set_is_shared(platf
     assert asked(cache_of(platforms()), "newer") in {"new", "newer"}  # the reader tells Redis once more, and its value may go with that
 
 
-def test_a_load_that_was_overtaken_gives_its_lock_back(platforms: Callable[[], Platform]) -> None:
+def test_a_load_that_was_overtaken_gives_its_lock_back(platforms: Callable[..., Platform]) -> None:
     writer, reader = platforms(), platforms()
     cache = cache_of(reader)
-    until(lambda: cache.lookup.flights.epoch >= 2)  # it has reached Redis and the bus
+    until(lambda: cache.lookup.flights.epoch >= 3)  # it knows the epoch, and has reached Redis and the bus
     assert cache.level is not None
 
     def overtaken() -> str:
@@ -115,7 +114,7 @@ def test_a_load_that_was_overtaken_gives_its_lock_back(platforms: Callable[[], P
     assert asked(cache, "new") == "new"
 
 
-def test_a_transaction_that_is_undone_leaves_the_cache_at_work(platforms: Callable[[], Platform]) -> None:
+def test_a_transaction_that_is_undone_leaves_the_cache_at_work(platforms: Callable[..., Platform]) -> None:
     writer, reader = platforms(), platforms()
     cache_of(reader).set("اختبار", 1, tags=("اختبار",))
     with writer.store.begin() as tx:
@@ -131,11 +130,11 @@ def test_a_transaction_that_is_undone_leaves_the_cache_at_work(platforms: Callab
 
 
 def test_what_was_read_from_redis_after_the_message_came_is_dropped_when_redis_heard(
-    platforms: Callable[[], Platform], monkeypatch: pytest.MonkeyPatch
+    platforms: Callable[..., Platform], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     writer, reader = platforms(), platforms()
     old, cache = cache_of(writer), cache_of(reader)
-    until(lambda: cache.lookup.flights.epoch >= 2)  # it has reached Redis and the bus: what is said before is not heard
+    until(lambda: cache.lookup.flights.epoch >= 3)  # it knows the epoch, and has reached Redis and the bus: what is said before is not heard
     assert asked(old, "old") == asked(cache, "not asked") == "old"
     die_at_commit(old, monkeypatch)
     cut_off(old, monkeypatch)
@@ -154,7 +153,7 @@ def test_what_was_read_from_redis_after_the_message_came_is_dropped_when_redis_h
 
 
 def test_who_starts_while_redis_is_away_trusts_nothing_it_finds_there_later(
-    platforms: Callable[[], Platform], redis_server: servers.Redis, monkeypatch: pytest.MonkeyPatch
+    platforms: Callable[..., Platform], redis_server: servers.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = platforms()
     assert asked(cache_of(first), "old") == "old"

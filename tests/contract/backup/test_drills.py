@@ -103,8 +103,8 @@ def test_reports_are_bounded_and_cut_lines_harm_nothing(manager: DatabaseBackup,
 def test_a_failed_drill_is_an_error_and_in_the_audit(manager: DatabaseBackup, caplog: pytest.LogCaptureFixture) -> None:
     ports = Ports()
     ports.audit = audited = Audited()
-    desk = Desk(manager, ports)
     name = manager.create_backup().filename
+    desk = Desk(manager, ports)
     desk.drill()
     assert not caplog.records
     rot(manager.path_of(name))
