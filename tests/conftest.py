@@ -18,7 +18,7 @@ import servers
 
 # A timing is never asserted, not even by a library: the machine may be busy. Each run looks at other examples, so few of them find much in time.
 HOUSE = hypothesis.settings(deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
-hypothesis.settings.register_profile("house", HOUSE, max_examples=40 * patience.ROUNDS)
+hypothesis.settings.register_profile("house", HOUSE, max_examples=25 * patience.ROUNDS)
 hypothesis.settings.load_profile("house")
 
 RUN = pytest.StashKey[servers.Run]()

@@ -183,7 +183,7 @@ class AgainstTheModel(RuleBasedStateMachine):
 
 
 TestAgainstTheModel = AgainstTheModel.TestCase
-TestAgainstTheModel.settings = settings(max_examples=300, stateful_step_count=60, deadline=None)
+TestAgainstTheModel.settings = settings(max_examples=100, stateful_step_count=60, deadline=None)
 
 
 def opened(**given: float) -> tuple[Machine, float]:
