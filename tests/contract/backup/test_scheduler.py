@@ -237,6 +237,7 @@ def test_in_front_of_the_queue_its_schedules_are_shown_and_taken_away(manager: D
     scheduler.start()
     found = {one.name: one for one in scheduler.get_jobs()}
     assert (set(found), all(one.next_run_time and one.trigger for one in found.values())) == ({"backup-daily", "backup-interval"}, True)
+    assert all(any("\u0600" <= letter <= "\u06ff" for letter in one.trigger_ar) for one in found.values())
     assert {one.task for one in jobs.schedules.all()} == {"backup:create"}
     scheduler.cancel()
     scheduler.stop()

@@ -159,6 +159,19 @@ def test_threads_that_publish_at_once_lose_nothing(make_bus: Callable[[], Bus]) 
         assert all([m for m in messages if m.startswith(f"{n}.")] == [f"{n}.{m}" for m in range(25)] for n in range(4))
 
 
+def test_who_begins_to_hear_is_told_of_the_start_however_fast_the_ear_is(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    bus = Bus(store, Supervisor())
+    watch = bus._watch
+
+    def at_once(topic: str) -> None:
+        watch(topic)
+        bus.miss(topic)  # as the thread that listens does, when it comes first
+
+    monkeypatch.setattr(bus, "_watch", at_once)
+    assert Heard(bus).lost > 0
+    bus.close()
+
+
 def test_a_hearer_that_fails_keeps_nobody_from_hearing(make_bus: Callable[[], Bus], caplog: pytest.LogCaptureFixture) -> None:
     bus = make_bus()
     broken = bus.hear("news", lambda message: 1 / 0, lambda: 1 / 0)

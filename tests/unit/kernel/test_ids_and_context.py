@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import random
 import re
 from datetime import UTC, datetime
 
@@ -16,6 +17,7 @@ from rakiza._kernel import (
     WorkerPool,
     current,
     deadline,
+    draw,
     span_id,
     time_left,
     token,
@@ -173,3 +175,12 @@ def test_applications_are_known_by_their_classes() -> None:
     assert framework_of(lambda scope, receive, send: None) == "asgi"
     with pytest.raises(TypeError, match="cannot integrate int"):
         framework_of(1)
+
+
+def test_moments_are_spread_without_the_random_of_the_application() -> None:
+    random.seed(7)
+    before = random.getstate()
+    drawn = [draw() for _ in range(100)]
+    assert random.getstate() == before
+    assert all(0 <= one < 1 for one in drawn)
+    assert len(set(drawn)) > 90
