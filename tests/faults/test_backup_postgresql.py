@@ -11,6 +11,7 @@ import psutil
 import psycopg
 import pytest
 import sqlalchemy as sa
+from psycopg import sql
 
 import servers
 from backup_faults import asides, contents, drop_left, fill, manager, plain, run
@@ -77,10 +78,10 @@ def test_the_password_is_told_to_nobody(
         thread.start()
         dump = _program("pg_dump")
         found += [*dump.cmdline(), *(f"{name}={value}" for name, value in dump.environ().items())]
-        file = Path(dump.environ()["PGPASSFILE"])
+        file = Path(f"/proc/{dump.pid}/fd", Path(dump.environ()["PGPASSFILE"]).name)
         assert (file.stat().st_mode & 0o777, file.read_text()) == (0o600, "*:*:*:*:p\\:a\\\\s's w0rd-سر\n")
+        assert str(file.readlink()).endswith(" (deleted)"), "whoever is killed leaves nothing behind"
     thread.join()
-    assert not file.exists()
     name = backup.list_backups()[0].filename
     backup.restore_backup(name)
     run(url, "delete from journal")
@@ -91,6 +92,26 @@ def test_the_password_is_told_to_nobody(
         broken.create_backup()
     found += [repr(caught.value), str(caught.value), repr(broken), caplog.text, *capfd.readouterr()]
     assert not [part for part in found if "w0rd" in part]
+
+
+def test_the_programs_sign_in_with_the_password(tmp_path: Path) -> None:
+    cluster = servers.Cluster()
+    cluster.start()
+    try:
+        with plain(cluster.url("postgres")) as admin:
+            admin.execute("create database office")
+        url = cluster.url("office")
+        run(url, "create table t (v text)", "insert into t values ('قبل')")
+        with plain(url) as admin:
+            admin.execute(sql.SQL("alter role postgres password {}").format(SECRET))
+        Path(cluster.data, "pg_hba.conf").write_text("local all all scram-sha-256\n")
+        run(url, "select pg_reload_conf()")
+        backup = manager(sa.make_url(url).set(password=SECRET).render_as_string(hide_password=False), tmp_path / "نسخ")
+        assert backup.restore_backup(backup.create_backup().filename)
+        with pytest.raises(BackupError):
+            manager(sa.make_url(url).set(password="wrong").render_as_string(hide_password=False), tmp_path / "أخرى").create_backup()
+    finally:
+        cluster.stop()
 
 
 def _program(name: str) -> psutil.Process:

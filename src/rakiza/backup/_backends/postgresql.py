@@ -92,18 +92,16 @@ class PostgresqlBackend:
             except store.driver_error as error:
                 raise BackupError(f"the database {name} said: {_first_line(error)}") from error
 
-    def _environment(self, database: str, folder: Path) -> dict[str, str]:
-        """Return what a program of PostgreSQL is told: the password in a file only its owner reads, never among its arguments."""
+    def _environment(self, database: str, secrets: IO[bytes]) -> dict[str, str]:
+        """Return what a program of PostgreSQL is told: the password in a file without a name, which nobody leaves behind, not as argument."""
         url = self._url
         host = url.host or url.query.get("host") or ""
         told = {"PGHOST": str(host), "PGPORT": str(url.port or url.query.get("port") or ""), "PGUSER": url.username or "", "PGDATABASE": database}
         told |= {f"PG{name.upper()}": str(value) for name, value in url.query.items() if name in {"sslmode", "sslrootcert", "sslcert", "sslkey"}}
         if url.password is not None:
-            file = folder / "pgpass"
             secret = str(url.password).replace("\\", "\\\\").replace(":", "\\:")
-            with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600), "w", encoding="utf-8") as opened:
-                opened.write(f"*:*:*:*:{secret}\n")
-            told["PGPASSFILE"] = str(file)
+            secrets.write(f"*:*:*:*:{secret}\n".encode())
+            told["PGPASSFILE"] = f"/dev/fd/{secrets.fileno()}"
         return {"PATH": os.defpath, "LC_ALL": "C.UTF-8", **{name: value for name, value in told.items() if value}}
 
     def _program(self, name: str, least: int) -> str:
@@ -123,9 +121,9 @@ class PostgresqlBackend:
     @contextlib.contextmanager
     def _running(self, program: Sequence[str], database: str, **pipes: Any) -> "Iterator[tuple[subprocess.Popen[bytes], list[bytes]]]":
         """Run a program and let nothing of it stay behind; its words are read all the while, so that it never waits for us to read them."""
-        with tempfile.TemporaryDirectory(prefix="rakiza-") as folder:
-            environment: Mapping[str, str] = self._environment(database, Path(folder))
-            process = subprocess.Popen(program, env=environment, stderr=subprocess.PIPE, **pipes)  # noqa: S603
+        with tempfile.TemporaryFile(buffering=0) as secrets:
+            environment: Mapping[str, str] = self._environment(database, secrets)
+            process = subprocess.Popen(program, env=environment, stderr=subprocess.PIPE, pass_fds=[secrets.fileno()], **pipes)  # noqa: S603
             said: list[bytes] = []
             reader = threading.Thread(target=_read, args=(process.stderr, said), daemon=True)
             reader.start()
