@@ -1,6 +1,7 @@
 """Chromium for the tests of pages: fresh profiles that note what goes wrong, and what every page must be."""
 
 import json
+import re
 import signal
 import subprocess
 import threading
@@ -174,6 +175,17 @@ def until(page: Page, expression: str) -> None:
             return
         page.wait_for_timeout(50)
     raise AssertionError(expression)
+
+
+def hold(page: Page, url: str | re.Pattern[str]) -> list[Route]:
+    """Leave requests without an answer until the test goes on with what is returned."""
+    held: list[Route] = []
+
+    def keep(route: Route) -> None:
+        held.append(route)
+
+    page.route(url, keep)
+    return held
 
 
 def reader(page: Page) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-from browsing import DOWN, LOOKS, Desk, assert_fits, reader, said, settle
+from browsing import DOWN, LOOKS, Desk, assert_fits, hold, reader, said, settle
 
 BARE: dict[str, Any] = {
     "running": None, "next": [], "policy": {"last": 7, "daily": 0, "weekly": 0, "monthly": 0, "yearly": 0}, "newest_good": None, "drilled_at": None,
@@ -22,6 +22,12 @@ def altered(page: Page, **changes: Any) -> None:
         route.fulfill(response=real, json={**real.json(), **changes})
 
     page.route("**/backup/status", answer)
+
+
+def underway(page: Page, what: str, step: str) -> None:
+    """Let the page see this step half done until the status is no longer altered: the stand-in's own work ends, seen or not."""
+    share = {"percent": 40.0, "done_bytes": 400_000, "total_bytes": 1_000_000, "seconds_left": 3.0}
+    altered(page, running={"what": what, "filename": None, "step": step, **share})
 
 
 def rows(page: Page, region: str = "النسخ الاحتياطية") -> Any:
@@ -47,11 +53,15 @@ def test_a_backup_is_made_while_the_page_tells_how_far_it_is(tab: Page, address:
     rows(tab).first.wait_for()
     before = rows(tab).count()
     create = tab.get_by_role("button", name="انسخ الآن")
+    held = hold(tab, "**/backup/create")
+    underway(tab, "backup", "pack")
     create.click()
     standing = tab.locator("main .notice.tone-info")
     standing.get_by_role("heading", name="تُنشأ نسخة احتياطية").wait_for()
-    standing.get_by_role("progressbar").wait_for()
+    assert standing.get_by_role("progressbar").get_attribute("aria-valuenow") == "40"
     expect(create).to_be_disabled()
+    tab.unroute("**/backup/status")
+    held[0].continue_()
     tab.get_by_text("أُنشئت نسخة وتُحقّق منها.").wait_for()
     expect(rows(tab)).to_have_count(before + 1)
     expect(create).to_be_enabled()
@@ -102,12 +112,14 @@ def test_a_restore_wants_the_name_of_the_file_and_is_seen_to_its_end_and_undone(
     expect(yes).to_be_disabled()
     copies = rows(tab, "نسخ الأمان")
     before = copies.count()
+    underway(tab, "restore", "unpack")
     with tab.expect_request(re.compile(f"/backup/restore/{re.escape(name)}$")) as sent:
         confirmed(tab, f" {name} ")
     assert sent.value.post_data_json == {"confirm": name, "safety_backup": True}
     notice = tab.locator("main .notice.tone-info")
     notice.get_by_role("heading", name="تُستعاد نسخة احتياطية").wait_for()
     expect(notice.locator("li[aria-current=step]")).to_have_count(1)
+    tab.unroute("**/backup/status")
     state = tab.get_by_role("region", name="الحالة")
     expect(state).to_contain_text(re.compile(f"استُعيدت .*{re.escape(name)}"))
     expect(copies).to_have_count(before + 1)

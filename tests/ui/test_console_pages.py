@@ -7,7 +7,7 @@ import re
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
-from browsing import DOWN, LOOKS, Desk, assert_fits, assert_worded, opened, reader, said, settle, until
+from browsing import DOWN, LOOKS, Desk, assert_fits, assert_worded, hold, opened, reader, said, settle, until
 
 # The mock's traces: one with errors, a deep one, one of 640 spans, one of a single span.
 FAILED, DEEP, LONG, ALONE = (random.Random(at).randbytes(16).hex() for at in (3, 1, 2, 5))  # noqa: S311 - the mock's ids are made so
@@ -75,7 +75,8 @@ def test_the_page_reads_again_every_few_seconds_and_rests_when_told(address: str
     page.goto(address)
     settle(page)
     page.on("request", lambda request: asked.append(request.url) if "/monitoring/health" in request.url else None)
-    page.clock.run_for(5500)
+    with page.expect_request("**/monitoring/health*"):
+        page.clock.run_for(5500)
     page.wait_for_timeout(300)
     assert len(asked) == 1
     page.get_by_role("button", name=re.compile("إيقاف التحديث")).click()
@@ -83,6 +84,20 @@ def test_the_page_reads_again_every_few_seconds_and_rests_when_told(address: str
     page.wait_for_timeout(300)
     assert len(asked) == 1
     context.close()
+
+
+def test_the_overview_keeps_a_place_for_what_is_slow(address: str, desk: Desk) -> None:
+    page = desk(*LOOKS[1])
+    held = hold(page, re.compile("/(jobs|cache|backup)/stats"))
+    page.goto(address)
+    row = page.locator("main dl", has_text="Jobs running")
+    row.locator(".skeleton").first.wait_for()
+    page.get_by_role("heading", name="Slowest routes").wait_for()
+    for one in held:
+        one.continue_()
+    expect(page.locator("main dl .skeleton")).to_have_count(0)
+    expect(row.locator("dd").first).to_have_text(re.compile(r"\d"))
+    assert page.evaluate("window.shift") < 0.02
 
 
 def test_routes_are_sorted_and_found_and_the_address_says_how(address: str, desk: Desk) -> None:

@@ -25,6 +25,11 @@ export class Part<T> extends Resource<T> {
   get away(): boolean {
     return this.error !== undefined;
   }
+
+  /** Asked for in vain: there is nothing to show, not even what was known before. */
+  get missing(): boolean {
+    return this.away && this.data === undefined;
+  }
 }
 
 /** The error that fails the whole page: no part has data, and not merely because no room is there. */

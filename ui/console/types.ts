@@ -22,11 +22,9 @@ export interface HostMetrics {
   cpu_count: number;
   ram_total_gb: number;
   ram_used_gb: number;
-  ram_available_gb: number;
   ram_percent: number;
   disk_total_gb: number;
   disk_used_gb: number;
-  disk_free_gb: number;
   disk_percent: number;
 }
 
@@ -35,7 +33,6 @@ export interface Process {
   name: string;
   cpu_percent: number;
   memory_mb: number;
-  memory_percent: number;
   status: string;
 }
 
@@ -45,7 +42,6 @@ export type Range = (typeof RANGES)[number];
 export type SeriesName = 'cpu' | 'ram' | 'disk' | 'net_sent' | 'net_recv' | 'disk_read' | 'disk_write' | 'requests' | 'errors' | 'p50' | 'p95' | 'p99' | 'loop_lag';
 
 export interface History {
-  step_seconds: number;
   /** Seconds since 1970. */
   t: number[];
   series: Record<SeriesName, (number | null)[]>;
@@ -65,7 +61,6 @@ export interface RouteFigures {
 }
 
 export interface RequestFigures {
-  window_seconds: number;
   total: number;
   rate: number;
   errors: number;
@@ -77,35 +72,34 @@ export interface RequestFigures {
   routes: RouteFigures[];
 }
 
-export interface SlowRequest {
-  method: string;
-  route: string;
+/** What was seen many times, and the trace of the last. */
+export interface Sighted {
   count: number;
-  max_ms: number;
-  mean_ms: number;
   last_at: string;
   trace_id: string | null;
+}
+
+export interface Timed extends Sighted {
+  max_ms: number;
+  mean_ms: number;
+}
+
+export interface SlowRequest extends Timed {
+  method: string;
+  route: string;
   request_id: string | null;
 }
 
-export interface SlowStatement {
+export interface SlowStatement extends Timed {
   statement: string;
-  count: number;
-  max_ms: number;
-  mean_ms: number;
-  last_at: string;
-  trace_id: string | null;
   route: string | null;
 }
 
-export interface RepeatedStatement {
+export interface RepeatedStatement extends Sighted {
   statement: string;
   route: string;
   /** Most in one request. */
   times: number;
-  count: number;
-  last_at: string;
-  trace_id: string | null;
 }
 
 export interface Slow {
@@ -116,10 +110,8 @@ export interface Slow {
 
 export interface Alert {
   name: string;
-  metric: string;
   level: 'warning' | 'critical';
   value: number | null;
-  threshold: number | null;
   since: string;
   message_en: string;
   message_ar: string;
@@ -184,14 +176,12 @@ export interface LogLine {
   request_id?: string | null;
   trace_id?: string | null;
   span_id?: string | null;
-  tenant?: string | null;
   method?: string;
   path?: string;
   status_code?: number;
   response_time_ms?: number;
   user_id?: number | string | null;
   ip_address?: string | null;
-  user_agent?: string | null;
   event_type?: string;
   action?: string;
   resource?: string;
@@ -392,7 +382,6 @@ export interface Projection {
   position: number;
   lag: number;
   status: ProjectionStatus;
-  owner: string | null;
   seen_at: string | null;
   error: string | null;
   dead_letters: number;
@@ -587,7 +576,6 @@ export interface NewJob {
 }
 
 export interface JobHistory {
-  step_seconds: number;
   /** Seconds since 1970. */
   at: number[];
   done: number[];
@@ -652,7 +640,6 @@ export interface CacheStats {
   stale_served: number;
   loads: number;
   load_errors: number;
-  invalidations: number;
   redis: { address: string; up: boolean; last_error: string | null; errors: number; latency_ms: number | null } | null;
 }
 
@@ -670,7 +657,6 @@ export interface CachePrefix {
 }
 
 export interface CacheHistory {
-  step_seconds: number;
   /** Seconds since 1970. */
   at: number[];
   series: { prefix: string; hits: (number | null)[]; misses: (number | null)[] }[];
@@ -725,7 +711,6 @@ export interface Resilience {
 export interface BackupStats {
   total_backups: number;
   total_size_mb: number;
-  oldest_backup: string | null;
   newest_backup: string | null;
   backups: { filename: string; size_mb: number; timestamp: string }[];
 }

@@ -109,7 +109,7 @@ def tick():
     running = [job for job in JOBS.values() if job["state"] == "running"]
     for job in running:
         spent = at - job["started_at"]
-        if job["cancel_requested"] and spent > job["asked"] + 4:
+        if job["cancel_requested"] and spent > job["asked"] + 20:
             job.update(state="cancelled", finished_at=at, progress=None)
         elif spent > job["takes"]:
             job.update(state="done", finished_at=at, progress=None, progress_text=None, result={"ok": True, "rows": 400})

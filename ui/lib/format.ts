@@ -30,10 +30,6 @@ export function currencyName(code: string): string {
   return prefs.lang === 'ar' && code === 'SAR' ? 'ر.س' : code;
 }
 
-export function money(value: string | number, currency = 'SAR'): string {
-  return `${amount(value)}${NBSP}${currencyName(currency)}`;
-}
-
 export function percent(value: string | number): string {
   return `${number(value, 1, 1)}%`;
 }

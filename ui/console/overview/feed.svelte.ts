@@ -20,6 +20,8 @@ export class Feed {
   readonly jobs = new Part((signal) => api.jobStats(signal));
   readonly backup = new Part((signal) => api.backupStats(signal));
   readonly main = [this.host, this.metrics, this.requests, this.history, this.alerts, this.runtime, this.health, this.errors, this.processes];
+  /** What the verdict is of. */
+  readonly judges = [this.host, this.alerts, this.health, this.errors, this.runtime];
   #ticks = 0;
 
   constructor(private readonly range: () => Range) {}
