@@ -14,20 +14,21 @@ BARE: dict[str, Any] = {
 }  # fmt: skip
 
 
-def altered(page: Page, **changes: Any) -> None:
-    """Let the page see the stand-in's state changed."""
+def altered(page: Page, **changes: Any) -> dict[str, Any]:
+    """Let the page see the stand-in's state with these changes, which are returned: emptied, it is seen as it is."""
 
     def answer(route: Route) -> None:
         real = route.fetch()
         route.fulfill(response=real, json={**real.json(), **changes})
 
     page.route("**/backup/status", answer)
+    return changes
 
 
-def underway(page: Page, what: str, step: str) -> None:
-    """Let the page see this step half done until the status is no longer altered: the stand-in's own work ends, seen or not."""
+def underway(page: Page, what: str, step: str) -> dict[str, Any]:
+    """Let the page see this step half done until the changes are emptied: the stand-in's own work ends, seen or not."""
     share = {"percent": 40.0, "done_bytes": 400_000, "total_bytes": 1_000_000, "seconds_left": 3.0}
-    altered(page, running={"what": what, "filename": None, "step": step, **share})
+    return altered(page, running={"what": what, "filename": None, "step": step, **share})
 
 
 def rows(page: Page, region: str = "النسخ الاحتياطية") -> Any:
@@ -54,13 +55,13 @@ def test_a_backup_is_made_while_the_page_tells_how_far_it_is(tab: Page, address:
     before = rows(tab).count()
     create = tab.get_by_role("button", name="انسخ الآن")
     held = hold(tab, "**/backup/create")
-    underway(tab, "backup", "pack")
+    seen = underway(tab, "backup", "pack")
     create.click()
     standing = tab.locator("main .notice.tone-info")
     standing.get_by_role("heading", name="تُنشأ نسخة احتياطية").wait_for()
     assert standing.get_by_role("progressbar").get_attribute("aria-valuenow") == "40"
     expect(create).to_be_disabled()
-    tab.unroute("**/backup/status")
+    seen.clear()
     held[0].continue_()
     tab.get_by_text("أُنشئت نسخة وتُحقّق منها.").wait_for()
     expect(rows(tab)).to_have_count(before + 1)
@@ -112,14 +113,14 @@ def test_a_restore_wants_the_name_of_the_file_and_is_seen_to_its_end_and_undone(
     expect(yes).to_be_disabled()
     copies = rows(tab, "نسخ الأمان")
     before = copies.count()
-    underway(tab, "restore", "unpack")
+    seen = underway(tab, "restore", "unpack")
     with tab.expect_request(re.compile(f"/backup/restore/{re.escape(name)}$")) as sent:
         confirmed(tab, f" {name} ")
     assert sent.value.post_data_json == {"confirm": name, "safety_backup": True}
     notice = tab.locator("main .notice.tone-info")
     notice.get_by_role("heading", name="تُستعاد نسخة احتياطية").wait_for()
     expect(notice.locator("li[aria-current=step]")).to_have_count(1)
-    tab.unroute("**/backup/status")
+    seen.clear()
     state = tab.get_by_role("region", name="الحالة")
     expect(state).to_contain_text(re.compile(f"استُعيدت .*{re.escape(name)}"))
     expect(copies).to_have_count(before + 1)

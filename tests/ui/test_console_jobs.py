@@ -93,6 +93,18 @@ def test_jobs_are_found_by_what_they_hold_and_by_the_address(tab: Page, address:
     expect(rows_of(tab)).to_have_count(len([number for number in of("waiting") if known()[number]["task"].startswith("legacy")]))
 
 
+def test_a_job_that_moves_to_the_next_page_meanwhile_is_shown_once(tab: Page, address: str) -> None:
+    tab.route("**/jobs?*after=50*", lambda route: route.continue_(url=route.request.url.replace("after=50", "after=49")))
+    tab.goto(f"{address}jobs?state=done")
+    rows = rows_of(tab)
+    tab.get_by_role("button", name="المزيد من المهام").click()
+    expect(rows).to_have_count(99)
+    for _ in range(2):  # it is read again by itself, and what was read is shown before it is read once more
+        with tab.expect_response("**/jobs?*after=49*"):
+            pass
+    expect(rows).to_have_count(99)
+
+
 def test_keys_lead_through_the_list_and_pick_from_it(tab: Page, address: str) -> None:
     tab.goto(f"{address}jobs?state=cancelled")
     rows_of(tab)

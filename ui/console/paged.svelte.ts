@@ -69,14 +69,15 @@ export class Paged<T, P extends Cursored<T> = Cursored<T>> {
   async again(still: boolean): Promise<void> {
     if (this.loading) return;
     if (this.#pages > LIVE_PAGES) return this.fresh();
-    const items: T[] = [];
+    const items = new Map<unknown, T>(); // a row may move to the next page between the two answers
     let page: P | undefined;
     for (let at = 0; at < Math.max(1, this.#pages) && (at === 0 || page?.next_cursor); at++) {
       page = await this.#read(page?.next_cursor ?? null, true);
       if (!page) return;
-      items.push(...page.items);
+      for (const item of page.items) items.set(this.key(item), item);
     }
-    this.items = still ? inPlace(this.items, items, this.key) : items;
+    const next = [...items.values()];
+    this.items = still ? inPlace(this.items, next, this.key) : next;
     this.data = page;
     this.#pages ||= 1;
   }
