@@ -106,7 +106,6 @@ def test_the_cache_says_how_it_works_and_since_when(tab: Page, address: str) -> 
     banner.get_by_role("heading", name=re.compile(r"العمل من الذاكرة منذ .*\d\d:\d\d:07")).wait_for()
     assert {"TimeoutError: no answer", "cache-1.internal:6379", "3 أخطاء"} <= set(re.split(r"\n|\t", said(tab))), said(tab)
     assert "ضعيفة: دون 70%" in tab.locator("main dd.tone-warn").inner_text()
-    tab.unroute("**/cache/stats")
     unused = {"state": "in_memory", "cache_type": "in_memory", "redis": None, "total_keys": 0, "total_requests": 0}
     altered(tab, "**/cache/stats", lambda stats: {**stats, **unused})
     tab.reload()
@@ -166,7 +165,6 @@ def test_calm_breakers_and_none_are_told_apart(tab: Page, address: str) -> None:
     tab.goto(f"{address}resilience")
     tab.locator("main .notice.tone-ok").get_by_role("heading", name="القاطعان يمرّران النداءات").wait_for()
     tab.get_by_text("لم تفت مهلة.").wait_for()
-    tab.unroute("**/api/resilience")
     tab.route("**/api/resilience", lambda route: route.fulfill(json=NOTHING))
     tab.get_by_role("heading", name="لا قواطع بعد").wait_for()
     assert "@resilient(" in tab.locator("main pre").inner_text()
