@@ -5,7 +5,9 @@ import contextlib
 import os
 import signal
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from rakiza import Platform, integrate
 from rakiza._kernel import Recipe
 from rakiza.backup import DatabaseBackup
 from rakiza.backup._desk import PROGRESS
+from rakiza.events import Consumer
 from rakiza.hub import rebuild
 from rakiza.store import Store, StoreError, epoch_of
 from servers import Child
@@ -191,6 +194,8 @@ def test_nobody_writes_while_data_change_hands(site: Site, rooms_url: str, tmp_p
     done: list[int] = []
     site.backups.create_backup()
     site.platform.jobs.job("note")(lambda: done.append(1))
+    site.platform.jobs.job("tick")(lambda: done.append(2))
+    site.platform.events.register_consumer(Consumer(name="webhook", event_types=("invoice.sent",), handler=lambda _: done.append(3)))
     child = python_process(HOLD, rooms_url, str(tmp_path / "home"))
     child.wait_for("held", 60)
     until(lambda: site.platform.ctx.maintenance.on)
@@ -201,9 +206,14 @@ def test_nobody_writes_while_data_change_hands(site: Site, rooms_url: str, tmp_p
     assert site.status()["maintenance"]["what"] == "restore"
     site.ask("POST", "/api/backup/pin/backup_20260101_000000.db", 404, json={"pinned": True})
     job = site.platform.jobs.add_job("note").id
+    site.platform.jobs.schedule("each-second", task="tick", every=timedelta(seconds=1))
+    site.platform.events.append({"event_type": "invoice.sent", "aggregate_type": "invoice", "aggregate_id": "فاتورة-7", "payload": {}})
+    time.sleep(1.5)  # a second in which the schedule is due
     assert site.platform.jobs.get_job(job).state == "ready"
+    assert "tick" not in site.ask("GET", "/api/jobs?task=tick").text
+    assert done == []
     child.kill9()
-    until(lambda: done)
+    until(lambda: {1, 2, 3} <= set(done))
     assert not site.platform.ctx.maintenance.on
     site.ask("POST", "/orders")
 

@@ -111,10 +111,10 @@ class Context:
         self.environment = environment
         self.ports = Ports()
         self.pool = WorkerPool()
-        self.supervisor = Supervisor(clock)
+        self.maintenance = Maintenance()
+        self.supervisor = Supervisor(clock, self.maintenance)
         self.local = LocalFile(home / "telemetry.db")
         self.redactor = Redactor()
-        self.maintenance = Maintenance()
         self.extra: tuple[str, ...] = ()
         """The packages outside the platform that brought a part."""
         self.off: frozenset[str] = frozenset()

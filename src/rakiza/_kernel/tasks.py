@@ -11,10 +11,12 @@ from contextvars import copy_context
 from typing import ParamSpec, TypeVar, cast
 
 from .clock import SYSTEM_CLOCK, Clock
+from .maintenance import Maintenance
 
 P = ParamSpec("P")
 T = TypeVar("T")
 POOL_THREADS = 8
+REST_SECONDS = 0.5
 log = logging.getLogger(__name__)
 
 
@@ -151,11 +153,16 @@ def _serve(loop: asyncio.AbstractEventLoop) -> None:
 class Repeating:
     """Run one background task; made by `Supervisor.every`."""
 
-    def __init__(self, name: str, seconds: float, work: Callable[[], None]) -> None:
-        self.name, self.seconds, self.work = name, seconds, work
+    def __init__(self, name: str, seconds: float, work: Callable[[], None], maintenance: Maintenance | None = None) -> None:
+        self.name, self.seconds, self.work, self._maintenance = name, seconds, work, maintenance
         self.failures = 0
         self.thread: threading.Thread | None = None
         self.stop, self._called = threading.Event(), threading.Event()
+
+    @property
+    def rests(self) -> bool:
+        """Tell whether it waits for the end of maintenance; work that waits itself asks again before it writes."""
+        return self._maintenance is not None and self._maintenance.on
 
     def wake(self) -> None:
         """Let the task run at once, once more when it is at work, at its start when it has not started; its steady schedule stays."""
@@ -177,6 +184,8 @@ class Repeating:
         due = SYSTEM_CLOCK.monotonic() + self.seconds
         while not stop.is_set():
             woken = self._called.wait(max(0.0, due - SYSTEM_CLOCK.monotonic()))
+            while self.rests and not stop.wait(REST_SECONDS):
+                pass
             if stop.is_set():
                 return
             self._called.clear()  # before the work, so that a call during it is not lost
@@ -199,16 +208,19 @@ def next_due(due: float, now: float, seconds: float) -> float:
 class Supervisor:
     """Own the repeating background tasks: start, stop, survive a fork, report failures."""
 
-    def __init__(self, clock: Clock = SYSTEM_CLOCK) -> None:
-        self._clock = clock
+    def __init__(self, clock: Clock = SYSTEM_CLOCK, maintenance: Maintenance | None = None) -> None:
+        self._clock, self._maintenance = clock, maintenance
         self._tasks: dict[str, Repeating] = {}
         self._running = self._hooked = False
 
-    def every(self, name: str, seconds: float, work: Callable[[], None]) -> Repeating:
-        """Call `work` every `seconds` in a thread of its own, and at once when the returned task is woken; raise ValueError for a name in use."""
+    def every(self, name: str, seconds: float, work: Callable[[], None], *, writes: bool = False) -> Repeating:
+        """Call `work` every `seconds` in a thread of its own, and at once when the returned task is woken; raise ValueError for a name in use.
+
+        Work that `writes` business data waits while they are in maintenance.
+        """
         if name in self._tasks:
             raise ValueError(f"a background task named {name!r} is there already")
-        task = self._tasks[name] = Repeating(name, seconds, work)
+        task = self._tasks[name] = Repeating(name, seconds, work, self._maintenance if writes else None)
         if self._running:
             task.start()
         return task

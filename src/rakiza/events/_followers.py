@@ -53,7 +53,7 @@ class Followers:
         if not self._followers:
             self._supervisor.every("events-followers", settings.takeover_seconds * BEATS, self.ledger.beat)
         self._followers[follower.name] = follower
-        follower.task = self._supervisor.every(f"events-{follower.name}", settings.poll_seconds, follower.run)
+        follower.task = self._supervisor.every(f"events-{follower.name}", settings.poll_seconds, follower.run, writes=True)
         self._listeners.append(self._bus.on(TOPIC, follower.task.wake))
         follower.task.wake()
 

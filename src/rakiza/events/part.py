@@ -40,7 +40,7 @@ def part(settings: EventSettings, ctx: Context) -> Part:
     else:
         ctx.ports.audit = trail
     if settings.seal:
-        ctx.supervisor.every("events-seal", settings.seal_seconds, trail.seal)
+        ctx.supervisor.every("events-seal", settings.seal_seconds, trail.seal, writes=True)
     if ctx.has("telemetry"):
         _watch(ctx.need("telemetry", Telemetry), events)
     events.trail = trail

@@ -295,7 +295,7 @@ class Schedules:
         """Begin to fire, or to stand by, in the background."""
         self._closing = False
         if self._task is None:
-            self._task = supervisor.every("jobs-schedules", PERIOD_SECONDS, self.run)
+            self._task = supervisor.every("jobs-schedules", PERIOD_SECONDS, self.run, writes=True)
             self._listener = self._bus.on(CONTROL, self._task.wake)
 
     def stop(self) -> None:
@@ -309,7 +309,7 @@ class Schedules:
     def run(self) -> None:
         """Fire what is due, and what becomes due before the next look, each at its moment."""
         until, pause = SYSTEM_CLOCK.monotonic() + PERIOD_SECONDS, 0.0
-        while self._leads(now := self._now()) and (nearest := self._nearest()) is not None:
+        while not (self._task is not None and self._task.rests) and self._leads(now := self._now()) and (nearest := self._nearest()) is not None:
             pause = (nearest - now).total_seconds()
             if pause > until - SYSTEM_CLOCK.monotonic() or (pause <= 0 and not self._fire_due(now)):
                 return

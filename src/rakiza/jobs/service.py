@@ -136,7 +136,7 @@ class Jobs(Scheduling):
         self.opened, self.declarations = ctx is None, []
         self.workers: list[Worker] = []
         self._around: list[Around] = []
-        self._supervisor.every("jobs-prune", PRUNE_SECONDS, self._tidy)
+        self._supervisor.every("jobs-prune", PRUNE_SECONDS, self._tidy, writes=True)
         after_fork(self.forget)
 
     # -- registering

@@ -25,7 +25,7 @@ def part(settings: SecuritySettings, ctx: Context) -> Part:
     security = Security(store, settings, clock=ctx.clock, ports=ctx.ports, pool=ctx.pool, product=ctx.app_name)
     ctx.ports.authenticator = security
     ctx.ports.people = security
-    ctx.supervisor.every("security-purge", PURGE_SECONDS, security.purge)
+    ctx.supervisor.every("security-purge", PURGE_SECONDS, security.purge, writes=True)
     return Part(
         name="security",
         service=security,

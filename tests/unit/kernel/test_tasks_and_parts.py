@@ -13,7 +13,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rakiza._kernel import Context, LoopThread, Part, RequestContext, SettingsReader, Supervisor, WorkerPool, current, use_context
+from rakiza._kernel import (
+    SYSTEM_CLOCK,
+    Context,
+    LoopThread,
+    Maintenance,
+    Part,
+    Pause,
+    RequestContext,
+    SettingsReader,
+    Supervisor,
+    WorkerPool,
+    current,
+    use_context,
+)
 from rakiza._kernel.tasks import next_due
 
 CONTEXT = RequestContext("طلب", "t" * 32, "s" * 16)
@@ -140,6 +153,23 @@ def test_a_woken_task_runs_at_once_and_once_more_for_a_call_while_it_works() -> 
     gate.release()
     supervisor.stop()
     assert supervisor.failures() == {"hourly": 0}
+
+
+def test_a_task_that_writes_rests_in_maintenance_and_forgets_no_call() -> None:
+    maintenance, wrote, read = Maintenance(), threading.Semaphore(0), threading.Semaphore(0)
+    supervisor = Supervisor(maintenance=maintenance)
+    maintenance.know(Pause(SYSTEM_CLOCK.now(), "restore"))
+    supervisor.every("writes", 3600, wrote.release, writes=True).wake()
+    supervisor.every("reads", 0.01, read.release)
+    supervisor.start()
+    for _ in range(5):
+        assert read.acquire(timeout=60)
+    assert not wrote.acquire(blocking=False)
+    maintenance.know(None)
+    assert wrote.acquire(timeout=60)
+    maintenance.know(Pause(SYSTEM_CLOCK.now(), "restore"))
+    supervisor.stop()
+    assert not wrote.acquire(blocking=False)
 
 
 def test_a_task_that_is_woken_keeps_its_steady_schedule() -> None:
