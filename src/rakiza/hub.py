@@ -376,11 +376,17 @@ def integrate(app: object, settings: Mapping[str, Mapping[str, object]] | None =
     For a plain ASGI callable serve `platform.app`. Raises SettingsError, TypeError for an application it does not know.
     """
     given: dict[str, dict[str, object]] = {room: dict(fields) for room, fields in (settings or {}).items()}
+    off: list[str] = []
     for name, fields in parts.items():
+        room, renamed = ALIASES.get(name, (name, {}))
         if isinstance(fields, Mapping):
-            room, renamed = ALIASES.get(name, (name, {}))
             given.setdefault(room, {}).update({renamed.get(field, field): value for field, value in fields.items()})
-    off = [room for room, fields in parts.items() if fields is False]
+        elif fields is True:
+            given.setdefault(room, {})
+        elif fields is False:
+            off.append(room)
+        else:
+            raise SettingsError(f"{name}={fields!r} says nothing of a part: give its settings by name, or False to switch it off")
     platform = build(given, config=adapter(app).config(app), off=off)
     platform.wrap(app)
     return platform

@@ -1,14 +1,17 @@
 """One call gives an application of any framework the whole platform; proven over real sockets."""
 
 import json
+import re
 import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
+from fastapi import FastAPI
 
 from rakiza import build, integrate
 from rakiza._kernel import SettingsError
@@ -221,6 +224,20 @@ def test_wrong_settings_stop_the_start_and_name_the_field(
     assert len(lines) == 1
     assert lines[0].startswith("error: ")
     assert said in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("part", "said"),
+    [
+        ({"lgos": {"level": "DEBUG"}}, "did you mean 'logs'"),
+        ({"lgos": True}, "did you mean 'logs'"),
+        ({"lgos": False}, "there is no part 'lgos' to switch off; the parts are errors, logs"),
+        ({"mail": "لا"}, "mail='لا' says nothing of a part"),
+    ],
+)
+def test_a_part_nobody_knows_is_refused_when_it_is_named(tmp_path: Path, part: dict[str, Any], said: str) -> None:
+    with pytest.raises(SettingsError, match=re.escape(said)):
+        integrate(FastAPI(), {"hub": {"home": str(tmp_path)}}, **part)
 
 
 def test_two_platforms_live_in_one_process(tmp_path: Path) -> None:
