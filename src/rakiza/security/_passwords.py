@@ -1,10 +1,12 @@
 """Hash and verify passwords: Argon2id, few at once, a bounded queue before them. The only place that imports pwdlib."""
 
+import base64
+import secrets
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
-from rakiza._kernel import WorkerPool, token
+from rakiza._kernel import WorkerPool
 from rakiza.errors import ServiceUnavailableError
 
 from ._password_rules import normal_password
@@ -29,8 +31,7 @@ class Passwords:
         self._room = settings.hashing_threads + settings.hashing_queue
         self._inside = 0
         self._count_lock = threading.Lock()
-        self._dummy = ""
-        self._dummy_lock = threading.Lock()
+        self._stand_in = _stand_in(settings)
 
     def hash(self, password: str) -> str:
         """Return the hash of a password in PHC form; raise ServiceUnavailableError when too many wait."""
@@ -39,7 +40,7 @@ class Passwords:
     def verify(self, password: str, stored: str | None) -> tuple[bool, str | None]:
         """Tell whether the password is right, with a new hash when parameters have changed; as slow without a stored hash as with one."""
         if stored is None:
-            self._in_slot(self._hash.verify, normal_password(password), self._dummy_hash())
+            self._in_slot(self._hash.verify, normal_password(password), self._stand_in)
             return False, None
         return self._in_slot(self._hash.verify_and_update, normal_password(password), stored)
 
@@ -60,10 +61,6 @@ class Passwords:
         """Return how many sign-ins wait for a thread."""
         return max(0, self._inside - self._pool.threads)
 
-    def prepare(self) -> None:
-        """Make the hash that stands in for unknown accounts, so that the first attempt is as fast as the others."""
-        self._dummy_hash()
-
     def close(self) -> None:
         """End the threads."""
         self._pool.close()
@@ -76,10 +73,11 @@ class Passwords:
         finally:
             self._slots.release()
 
-    def _dummy_hash(self) -> str:
-        with self._dummy_lock:
-            self._dummy = self._dummy or self._hash.hash(token())
-            return self._dummy
+
+def _stand_in(settings: "SecuritySettings") -> str:
+    """Return what stands in for the hash of an unknown account: of no password, and as slow to verify as one of today's (PHC string format)."""
+    salt, tag = (base64.b64encode(secrets.token_bytes(size)).decode().rstrip("=") for size in (16, 32))
+    return f"$argon2id$v=19$m={settings.argon2_memory_kib},t={settings.argon2_time},p={settings.argon2_parallelism}${salt}${tag}"
 
 
 def _hasher(settings: "SecuritySettings") -> "PasswordHash":

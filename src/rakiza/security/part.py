@@ -35,7 +35,6 @@ def part(settings: SecuritySettings, ctx: Context) -> Part:
         examine=lambda _: _examine(security, ctx),
         routes=routes(security),
         commands=commands(security),
-        start=security.passwords.prepare,
         stop=security.close,
         restored=lambda tx: _end_all(cast("Transaction", tx)),
     )
