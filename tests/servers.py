@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Self
 
+import psutil
 import psycopg
 from psycopg import sql
 
@@ -390,7 +391,7 @@ class Child:
 
     def wait_for(self, text: str, timeout_seconds: float = patience.SECONDS) -> str:
         """Read lines until one holds `text` and return it; the process is killed when none comes in time."""
-        timer = threading.Timer(timeout_seconds, self.process.kill)
+        timer = threading.Timer(timeout_seconds, self._give_up)
         timer.start()
         try:
             for line in self.output:
@@ -401,6 +402,12 @@ class Child:
             timer.cancel()
         raise AssertionError(f"no line with {text!r}; the process printed:\n" + "\n".join(self.lines))
 
+    def _give_up(self) -> None:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for one in psutil.Process(self.process.pid).children(recursive=True):  # they hold the output as well
+                one.kill()
+        self.process.kill()
+
     def kill9(self) -> list[str]:
         """Kill the process at once and return every line it printed."""
         self.process.kill()
@@ -408,7 +415,7 @@ class Child:
 
     def finish(self, timeout_seconds: float = patience.SECONDS) -> list[str]:
         """Wait for the end and return every line it printed."""
-        timer = threading.Timer(timeout_seconds, self.process.kill)
+        timer = threading.Timer(timeout_seconds, self._give_up)
         timer.start()
         try:
             self.lines.extend(line.rstrip("\n") for line in self.output)

@@ -30,6 +30,7 @@ from rakiza._kernel import (
     set_default,
 )
 from rakiza._kernel.ports import OPS_ADMIN, OPS_READ, OPS_WRITE, PUBLIC, SIGNED_IN, Audit
+from rakiza._kernel.tasks import after_fork
 from rakiza.errors import AppError, ErrorTracker
 from rakiza.health import Health
 from rakiza.logs import Logs
@@ -85,7 +86,8 @@ class Platform:
         self.web = web
         self.app: object = None
         self._running = False
-        self._lock = threading.RLock()  # a signal may shut down while its own thread starts
+        self._restart()
+        after_fork(self._restart)
         self._core: PassCore | None = None
         self._host: object = None
         _platforms.add(self)
@@ -229,6 +231,9 @@ class Platform:
             set_default(self.ctx, running=False)
             if self._core is not None:
                 self._core.start = self.start
+
+    def _restart(self) -> None:
+        self._lock = threading.RLock()  # a signal may shut down while its own thread starts
 
     def _end(self, how: Literal["drain", "stop"]) -> None:
         for part in reversed(self.ctx.parts):

@@ -14,6 +14,7 @@ from noufal._history import Fact
 from noufal.money import basis_points_text, money_text
 from noufal.projects import DEFAULT_VAT_BP, Access, NewProject
 from rakiza._kernel import Principal
+from rakiza._kernel.tasks import after_fork
 from rakiza.errors import NotFoundError, ValidationError
 from rakiza.store import Transaction
 
@@ -73,6 +74,10 @@ class Importer:
     def __init__(self, bills: Bills) -> None:
         self.bills = bills
         self._ledger = Ledger(bills.store)
+        self._restart()
+        after_fork(self._restart)
+
+    def _restart(self) -> None:
         self._slots = threading.BoundedSemaphore(PARALLEL_IMPORTS)  # each may hold a 50 MB workbook in memory
 
     def run(

@@ -11,6 +11,7 @@ from math import inf
 import msgspec
 
 from rakiza._kernel import SYSTEM_CLOCK, Clock, Supervisor
+from rakiza._kernel.tasks import after_fork
 from rakiza.errors import AppError
 from rakiza.jobs import Jobs, ScheduleNotFoundError, Trigger, trigger
 
@@ -111,11 +112,15 @@ class _OwnScheduler:
 
     def __init__(self, manager: DatabaseBackup, clock: Clock) -> None:
         self._manager, self.clock = manager, clock
-        self._lock = threading.Lock()
+        self._restart()
+        after_fork(self._restart)
         self._entries: dict[str, tuple[Trigger, str, datetime | None]] = {}
         self._fired: dict[str, float] = {}
         self._seen = clock.now()
         self._supervisor: Supervisor | None = None
+
+    def _restart(self) -> None:
+        self._lock = threading.Lock()
 
     def add(self, name: str, made: Callable[[datetime], Trigger], said: str) -> None:
         """Count from the newest backup or the last drill, where there is one: what was missed since then is due at once."""

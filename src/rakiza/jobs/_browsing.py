@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Executable, RowMapping, Text, case, func, 
 from sqlalchemy import cast as sql_cast
 
 from rakiza._kernel import SYSTEM_CLOCK, Clock
+from rakiza._kernel.tasks import after_fork
 from rakiza.store import Store, Transaction
 
 from ._core import SHOWN, Failure, failures, shown
@@ -159,6 +160,8 @@ class Found(msgspec.Struct):
 class Browser:
     """Look through the jobs of a store; what is shown of arguments, results and errors has passed `scrub`."""
 
+    _counts: tuple[float, Counts] | None
+
     def __init__(
         self,
         store: Store,
@@ -173,8 +176,8 @@ class Browser:
         self.store = store
         self._clock, self._now, self._lease, self._window = clock, now or clock.now, lease_seconds, window
         self.scrub = scrub
-        self._lock = threading.Lock()
-        self._counts: tuple[float, Counts] | None = None
+        self._restart()
+        after_fork(self._restart)
 
     # -- lists
 
@@ -288,6 +291,9 @@ class Browser:
                 now = self._clock.monotonic()
                 self._counts = now + max(COUNT_SECONDS, COUNT_SHARE * (now - start)), found
             return self._counts[1]
+
+    def _restart(self) -> None:
+        self._lock, self._counts = threading.Lock(), None
 
     def forget(self) -> None:
         """Count anew next time: something was changed."""

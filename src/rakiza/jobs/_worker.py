@@ -125,6 +125,10 @@ class Worker:
             log.warning("worker %s could not say goodbye: %s", self.id, error)
         self._threads, self._listeners = [], []
 
+    def forget(self) -> None:
+        """Hear nothing more in a forked child: a thread of the parent may hold what its listeners would set."""
+        self._listeners = []
+
     def _wait_idle(self, seconds: float) -> None:
         # In slices, so that a signal that came just before a wait is heard.
         give_up = SYSTEM_CLOCK.monotonic() + seconds

@@ -510,6 +510,8 @@ class Jobs(Scheduling):
 
     def forget(self) -> None:
         """Leave the workers, and what they did, to the parent of a fork."""
+        for worker in self.workers:
+            worker.forget()
         self.workers = []
         self.tally.forget()
         self.schedules.forget()

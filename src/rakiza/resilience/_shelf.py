@@ -1,5 +1,6 @@
 """What a process has of one kind, by name, for those who look; who uses a thing holds it, the shelf does not."""
 
+import threading
 from typing import Any, Generic, Protocol, TypeVar
 from weakref import WeakValueDictionary
 
@@ -27,6 +28,8 @@ class Shelf(Generic[T]):
     def __init__(self) -> None:
         self._things: WeakValueDictionary[str, T] = WeakValueDictionary()
         self._living: WeakValueDictionary[int, T] = WeakValueDictionary()
+        self.making = threading.Lock()
+        """Held by whoever makes what is not there yet."""
         after_fork(self._forget)
 
     def add(self, thing: T) -> None:
@@ -48,6 +51,7 @@ class Shelf(Generic[T]):
         return _held(self._living)
 
     def _forget(self) -> None:
+        self.making = threading.Lock()
         for thing in self.every():
             thing.forget()
 

@@ -1,15 +1,11 @@
 """The standard pipeline by name."""
 
-import threading
-
 from .breaker import CircuitBreaker
 from .bulkhead import Bulkhead
 from .composition import Errors, Pipeline, Policy, policy
 from .fallback import Fallback
 from .retry import Retry, RetryBudget
 from .timing import Deadline, Timeout
-
-_making = threading.Lock()
 
 
 def resilient(
@@ -29,7 +25,7 @@ def resilient(
     """
     if callable(name):
         raise TypeError("write @resilient(name), with brackets")
-    with _making:
+    with CircuitBreaker.shelf.making:
         breaker = CircuitBreaker.shelf.get(name) or CircuitBreaker(name)
         bulkhead = Bulkhead.shelf.get(name) or Bulkhead(name, at_once, queue=queue)
         budget = RetryBudget.shelf.get(name) or RetryBudget(name=name)

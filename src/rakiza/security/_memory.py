@@ -12,9 +12,13 @@ class SessionMemory:
         self._seconds = seconds
         self._max = entries
         self._monotonic = clock.monotonic
+        self.generation = 0
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin with nothing and a new lock, in a forked child."""
         self._entries: dict[str, tuple[float, Principal]] = {}
         self._lock = threading.Lock()
-        self.generation = 0
 
     def get(self, token: str) -> Principal | None:
         """Return the principal of a token seen within the last seconds, or none."""

@@ -26,12 +26,15 @@ class Passwords:
 
     def __init__(self, settings: "SecuritySettings") -> None:
         self._hash = _hasher(settings)
-        self._slots = threading.BoundedSemaphore(settings.hashing_threads)
         self._pool = WorkerPool(settings.hashing_threads)
         self._room = settings.hashing_threads + settings.hashing_queue
-        self._inside = 0
-        self._count_lock = threading.Lock()
         self._stand_in = _stand_in(settings)
+        self.restart()
+
+    def restart(self) -> None:
+        """Have nobody inside, in a forked child."""
+        self._slots = threading.BoundedSemaphore(self._pool.threads)
+        self._inside, self._count_lock = 0, threading.Lock()
 
     def hash(self, password: str) -> str:
         """Return the hash of a password in PHC form; raise ServiceUnavailableError when too many wait."""

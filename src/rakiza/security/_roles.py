@@ -19,6 +19,10 @@ class Roles:
 
     def __init__(self) -> None:
         self._roles = dict(_PLATFORM)
+        self.restart()
+
+    def restart(self) -> None:
+        """Take a new lock in a forked child."""
         self._lock = threading.Lock()
 
     def define(self, name: str, permissions: Iterable[str] = ()) -> None:

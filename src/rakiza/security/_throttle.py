@@ -15,10 +15,14 @@ class Throttle:
 
     def __init__(self, per_account: int, per_address: int, clock: Clock) -> None:
         self._clock = clock
-        self._lock = threading.Lock()
+        self.restart()
         self._accounts = Gcra(per_account, 60.0)
         self._addresses = Gcra(per_address, 60.0)
         self._failures: OrderedDict[str, tuple[int, float]] = OrderedDict()
+
+    def restart(self) -> None:
+        """Take a new lock in a forked child; the counts go on."""
+        self._lock = threading.Lock()
 
     def wait(self, account: str, address: str) -> float:
         """Count one attempt; return 0.0 when it may go on, else the seconds to wait."""

@@ -10,6 +10,7 @@ from contextvars import Context as Variables
 from sqlalchemy.exc import IntegrityError
 
 from rakiza._kernel import DEFAULT_TENANT, OPS_READ, SYSTEM_CLOCK, Clock, Credentials, Gcra, Ports, Principal, WorkerPool, current
+from rakiza._kernel.tasks import after_fork
 from rakiza.errors import UnauthorizedError
 from rakiza.store import Store, Transaction
 
@@ -65,6 +66,7 @@ class Security:
         self._seldom = Gcra(1, 60.0)
         self._touching: set[str] = set()
         self._touching_lock = threading.Lock()
+        after_fork(self._restart)
         self._key = settings.ops_api_key.encode()
         self._operator = Principal("ops-api-key", "OPS_API_KEY", "", ADMIN, self.roles.permissions(ADMIN), "api_key")
         open_house = settings.environment == "development" and not self._key
@@ -284,6 +286,11 @@ class Security:
         self.passwords.close()
 
     # -- inside
+
+    def _restart(self) -> None:
+        self._touching, self._touching_lock = set(), threading.Lock()
+        for part in (self.roles, self.passwords, self._memory, self._throttle):
+            part.restart()
 
     def _by_session(self, token: str) -> Principal | None:
         generation = self._memory.generation

@@ -150,3 +150,9 @@ def test_a_missing_program_is_a_skip_here_and_a_failure_in_ci(tmp_path: Path) ->
     assert "Chromium is not installed" in here.stdout
     assert in_ci.returncode == 1
     assert "CI must not skip" in in_ci.stdout
+
+
+def test_a_process_given_up_takes_its_children_along(python_process: Callable[..., servers.Child]) -> None:
+    child = python_process("import os, time; os.fork() and time.sleep(600); time.sleep(600)")
+    assert child.finish(timeout_seconds=1.0) == []
+    assert child.process.returncode == -signal.SIGKILL
