@@ -17,7 +17,7 @@ from servers import Child
 
 PROCESSES, LINES = 8, 2_000
 WRITE = """
-import logging, os, sys, time
+import glob, logging, os, sys, time
 from rakiza.logs import setup_logging
 who, count = sys.argv[2], int(sys.argv[3])
 logs = setup_logging("x", sys.argv[1], enable_console=False, max_bytes=40_000, backup_count=1000, compress=sys.argv[4] == "compress")
@@ -27,6 +27,8 @@ while not os.path.exists(sys.argv[1] + "/go"):
     time.sleep(0.005)
 for number in range(count):
     log.info("%s/%d سطر", who, number)
+while sys.argv[4] == "compress" and not glob.glob(sys.argv[1] + "/x.log.*.gz"):
+    time.sleep(0.01)  # a quick machine has written everything before anybody looks whether there is something to pack
 logs.stop()
 print("done", flush=True)
 """

@@ -304,3 +304,72 @@ def test_a_forked_child_opens_its_own_connections(database_url: str) -> None:
         tx.execute(sa.text("update box set held = held + 1"))
         assert tx.scalar(sa.text("select held from box")) == 2
     store.close()
+
+
+FORK = """
+import os, sys, threading, time
+from rakiza.store import Store, StoreError
+import sqlalchemy as sa
+url, seconds, writing = sys.argv[1], float(sys.argv[2]), sys.argv[3] == "write"
+store, held = Store(url), threading.Event()
+
+def use():
+    with store.begin() if writing else store.read() as tx:
+        tx.execute(sa.text("update box set held = held") if writing else sa.text("select held from box"))
+        held.set()
+        time.sleep(seconds)
+
+thread = threading.Thread(target=use)
+thread.start()
+held.wait()
+(from_child, to_parent), (from_parent, to_child) = os.pipe(), os.pipe()
+child = os.fork()
+if not child:
+    try:
+        with store.read() as tx:
+            before = tx.scalar(sa.text("select held from box"))
+            os.write(to_parent, b"reads\\n")
+            os.read(from_parent, 1)
+            assert store.dialect == "postgresql" or tx.scalar(sa.text("select held from box")) == before
+        with store.begin() as tx:
+            tx.execute(sa.text("update box set held = held + 1"))
+        os.write(to_parent, b"wrote\\n")
+    except StoreError as error:
+        os.write(to_parent, f"{error.stable_code}: {error.hint}\\n".encode())
+    finally:
+        os._exit(0)
+os.close(to_parent)
+thread.join()
+told = os.fdopen(from_child)
+print(told.readline(), end="")
+with store.begin() as tx:
+    tx.execute(sa.text("update box set held = held + 10"))
+with store.raw_connection() as driver:
+    if store.dialect == "sqlite":
+        driver.execute("pragma busy_timeout=0")
+        print("the log is kept for a reader:", bool(driver.execute("pragma wal_checkpoint(truncate)").fetchone()[0]))
+os.write(to_child, b"x")
+print(told.readline(), end="")
+os.waitpid(child, 0)
+with store.read() as tx:
+    print("held", tx.scalar(sa.text("select held from box")))
+"""
+
+
+@pytest.mark.parametrize("how", ["read", "write"])
+def test_a_child_forked_while_a_thread_uses_the_database_locks_for_itself(
+    database_url: str, how: str, python_process: Callable[..., servers.Child]
+) -> None:
+    make_box(database_url).close()
+    lines = python_process(FORK, database_url, "0.2", how).finish()
+    kept = ["the log is kept for a reader: True"] if database_url.startswith("sqlite") else []
+    assert lines == ["reads", *kept, "wrote", "held 11"]
+
+
+def test_a_child_forked_in_the_midst_of_a_long_transaction_refuses_the_file_and_says_what_to_do(
+    sqlite_url: str, python_process: Callable[..., servers.Child]
+) -> None:
+    make_box(sqlite_url).close()
+    lines = python_process(FORK, sqlite_url, "3", "read").finish()
+    told = "store_forked: fork when no transaction is open, or start processes by `spawn`"
+    assert lines == [told, "the log is kept for a reader: False", "held 10"]

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from .tasks import after_fork
+from .tasks import FORK_WAIT_SECONDS, after_fork, around_fork
 
 T = TypeVar("T")
 PAGE_BYTES = 4096
@@ -31,6 +31,9 @@ class LocalFile:
         self._abandoned: list[sqlite3.Connection] = []
         self._opened = 0
         self._lock = threading.RLock()
+        self._quiet: set[int] = set()
+        self._torn = False
+        around_fork(self._pause, self._resume)
         after_fork(self._forget)
 
     def declare(self, *statements: str) -> None:
@@ -82,6 +85,8 @@ class LocalFile:
     def _open(self) -> sqlite3.Connection:
         if self._connection is not None and self._inode() != self._opened:
             self._close()  # another process has set a broken file aside
+        if self._torn:
+            raise sqlite3.OperationalError("another thread used it when this process was forked")
         if self._connection is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=BUSY_MILLISECONDS / 1000)
@@ -120,8 +125,20 @@ class LocalFile:
                 self._connection.close()
             self._connection = None
 
+    def _pause(self) -> None:
+        if self._lock.acquire(timeout=FORK_WAIT_SECONDS):
+            self._quiet.add(threading.get_ident())
+            self._close()
+
+    def _resume(self) -> None:
+        if threading.get_ident() in self._quiet:
+            self._quiet.remove(threading.get_ident())
+            self._lock.release()
+
     def _forget(self) -> None:
         """Leave the connection to the parent of a fork: SQLite's are not to be carried across."""
+        self._torn = self._torn or threading.get_ident() not in self._quiet
+        self._quiet.clear()
         if self._connection is not None:
             self._abandoned.append(self._connection)  # kept, so that no destructor gives back the parent's locks
         self._connection = None

@@ -17,13 +17,24 @@ P = ParamSpec("P")
 T = TypeVar("T")
 POOL_THREADS = 8
 REST_SECONDS = 0.5
+FORK_WAIT_SECONDS = 1.0
+"""How long a fork waits for those who use an SQLite file: what a process has locked in it stands in its memory, and the child would believe it."""
 log = logging.getLogger(__name__)
 
 
 def after_fork(method: Callable[[], None]) -> None:
     """Call a bound method in every forked child, as long as its object lives: the hook, which nobody can take back, does not keep it alive."""
+    os.register_at_fork(after_in_child=_living(method))
+
+
+def around_fork(before: Callable[[], None], after: Callable[[], None]) -> None:
+    """Call a bound method before this process forks, in the order of no hook but the latest first, and another in it afterwards, as `after_fork`."""
+    os.register_at_fork(before=_living(before), after_in_parent=_living(after))
+
+
+def _living(method: Callable[[], None]) -> Callable[[], object]:
     known = weakref.WeakMethod(method)
-    os.register_at_fork(after_in_child=lambda: [found() for found in [known()] if found is not None])
+    return lambda: [found() for found in [known()] if found is not None]
 
 
 class WorkerPool:

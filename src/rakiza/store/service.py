@@ -5,7 +5,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
 from types import TracebackType
@@ -217,9 +217,9 @@ class Store:
     @contextmanager
     def raw_connection(self) -> Iterator[Any]:
         """Lend a connection of the driver of its own, in autocommit mode, outside pool and transactions; closed after the block."""
-        with self._explained:
-            connection = self._backend.connect()
-        with closing(connection):
+        with ExitStack() as held:
+            with self._explained:
+                connection = held.enter_context(self._backend.lend())
             yield connection
 
     @staticmethod

@@ -271,7 +271,8 @@ def test_a_bus_may_be_closed_and_started_anew(bus: Bus, supervisor: Supervisor, 
 
 def test_a_forked_child_hears_and_leaves_the_parents_connection_alone(store: Store, database_url: str, python_process: Process) -> None:
     lines = python_process(FORK, database_url, env=PATHS).finish(timeout_seconds=90)
-    assert lines[-1] == "child 0 heard True same session True failures {'bus': 0}"
+    # A file of SQLite is closed before the fork and opened again: the child would believe in the locks of the parent's connection.
+    assert lines[-1] == f"child 0 heard True same session {store.dialect == 'postgresql'} failures {{'bus': 0}}"
 
 
 # -- PostgreSQL

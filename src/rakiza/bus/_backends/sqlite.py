@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from rakiza._kernel import SYSTEM_CLOCK
+from rakiza._kernel.tasks import FORK_WAIT_SECONDS, around_fork
 from rakiza.bus.settings import BusSettings
 from rakiza.bus.tables import MESSAGE
 from rakiza.store import Store, StoreError, Transaction
@@ -43,6 +44,7 @@ class FileEar:
         self._orphans: list[ExitStack] = []
         self._failing: set[str] = set()
         self._begin()
+        around_fork(self._pause, self._resume)
 
     def _begin(self) -> None:
         self._held = ExitStack()
@@ -54,10 +56,11 @@ class FileEar:
         self._writes = Writes()
         self._awake_until = 0.0
         self._mutex = threading.RLock()
+        self._paused: set[int] = set()
 
     def look(self) -> None:
+        wrote = self._writes.wait(0.0 if SYSTEM_CLOCK.monotonic() < self._awake_until else QUIET_SECONDS)
         with self._mutex:
-            wrote = self._writes.wait(0.0 if SYSTEM_CLOCK.monotonic() < self._awake_until else QUIET_SECONDS)
             if wrote:
                 self._awake_until = SYSTEM_CLOCK.monotonic() + AWAKE_SECONDS
             try:
@@ -116,6 +119,17 @@ class FileEar:
             self._writes.close()
             with suppress(self._store.driver_error):
                 self._held.close()
+
+    def _pause(self) -> None:
+        if self._mutex.acquire(timeout=FORK_WAIT_SECONDS):
+            self._paused.add(threading.get_ident())
+            self._connection = None
+            self._held.close()
+
+    def _resume(self) -> None:
+        if threading.get_ident() in self._paused:
+            self._paused.remove(threading.get_ident())
+            self._mutex.release()
 
     def forget(self) -> None:
         self._orphans.append(self._held)  # closing it here would end the parent's locks
@@ -204,10 +218,11 @@ class TableCarrier:
         """Do nothing: no ear of a file hears content."""
 
     def _look(self) -> None:
-        with self._lock, self._store.read() as tx:  # held while they are given out: in order, each once
-            newest = (tx.row(self._store.compile(NEWEST)) or (0,))[0] or 0
+        with self._lock:  # held while they are given out: in order, each once
             seen = self._seen
-            rows = tx.rows(self._store.compile(UNSEEN), seen=seen) if seen is not None and newest > seen else []
+            with self._store.read() as tx:
+                newest = (tx.row(self._store.compile(NEWEST)) or (0,))[0] or 0
+                rows = tx.rows(self._store.compile(UNSEEN), seen=seen) if seen is not None and newest > seen else []
             self._seen = newest
             if seen is None or newest < seen or (rows and rows[0][0] != seen + 1):
                 self._bus.miss()

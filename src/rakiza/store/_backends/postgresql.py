@@ -2,7 +2,7 @@
 
 import select
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from typing import Any, cast
 
 import sqlalchemy as sa
@@ -66,12 +66,12 @@ class PostgresqlBackend:
             session.connection.invalidate()
         session.connection.close()
 
-    def connect(self) -> "psycopg.Connection[Any]":
+    def lend(self) -> "AbstractContextManager[psycopg.Connection[Any]]":
         lent = self.engine.raw_connection()
         driver = cast("psycopg.Connection[Any]", lent.driver_connection)
         lent.detach()  # closed by its user, and its place in the pool is free at once
         driver.autocommit = True
-        return driver
+        return closing(driver)
 
     @contextmanager
     def migrating(self) -> Iterator[sa.Connection]:

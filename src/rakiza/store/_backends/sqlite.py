@@ -5,7 +5,7 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import cast
@@ -13,6 +13,7 @@ from typing import cast
 import sqlalchemy as sa
 
 from rakiza._kernel import SYSTEM_CLOCK
+from rakiza._kernel.tasks import FORK_WAIT_SECONDS, around_fork
 from rakiza.store.errors import MigrationError, StoreBusyError, StoreError
 from rakiza.store.settings import StoreSettings
 from rakiza.telemetry import trace_engine
@@ -25,6 +26,7 @@ CACHED_STATEMENTS = 512
 MIGRATION_WAIT_SECONDS = 600.0
 NETWORK_FILE_SYSTEMS = ("nfs", "cifs", "smb", "9p", "fuse.sshfs", "ceph", "glusterfs", "lustre")
 log = logging.getLogger("rakiza.store")
+Door = tuple[Callable[..., bool], Callable[[], None]]
 
 
 class FairLock:
@@ -76,7 +78,9 @@ class SqliteBackend:
         self._settings = settings
         self._generation = 0
         self._orphans: list[Session] = []
+        self._torn = False
         self._reset()
+        around_fork(self._pause, self._resume)
         if kind := network_file_system(path):
             log.warning("the database %s lies on a network file system (%s), which can lose or damage it: move it to a local disk", path, kind)
         # The pool of SQLAlchemy costs more than a keyed read; sessions keep their connection instead.
@@ -88,9 +92,26 @@ class SqliteBackend:
         self._slots = threading.BoundedSemaphore(self._settings.pool_size)
         self._idle: list[Session] = []
         self._writer: Session | None = None
+        self._lending, self._lent = threading.Lock(), set[int]()
+        self._paused: dict[int, list[Callable[[], None]]] = {}
+        self._quiet: set[int] = set()
+
+    @contextmanager
+    def lend(self) -> Iterator[sqlite3.Connection]:
+        with self._lending:
+            driver = self.connect()
+            self._lent.add(id(driver))
+        try:
+            yield driver
+        finally:
+            self._lent.discard(id(driver))
+            driver.close()
 
     def connect(self, query_only: bool = False) -> sqlite3.Connection:
         """Return a connection with every pragma set; make the folder when it is missing."""
+        if self._torn:
+            hint = "fork when no transaction is open, or start processes by `spawn`"
+            raise StoreError(f"{self.path} was in use when this process was forked, and cannot be used in it", code="store_forked", hint=hint)
         self._make_folder()
         wait = self._settings.busy_timeout_seconds
         driver = sqlite3.connect(self.path, wait, isolation_level=None, check_same_thread=False, cached_statements=CACHED_STATEMENTS)
@@ -208,16 +229,45 @@ class SqliteBackend:
 
     def close(self) -> None:
         self._generation += 1
-        while self._idle:
-            _close(self._idle.pop())
+        self._close_idle()
         if self._turn.acquire(self._settings.pool_timeout_seconds):
-            writer, self._writer = self._writer, None
-            if writer is not None:
-                _close(writer)
+            self._close_writer()
             self._turn.release()
 
+    def _close_idle(self) -> None:
+        while self._idle:
+            _close(self._idle.pop())
+
+    def _close_writer(self) -> None:
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            _close(writer)
+
+    def _pause(self) -> None:
+        """Let nobody in before a fork and close every connection; without that the child may not use the file."""
+        give_up = SYSTEM_CLOCK.monotonic() + FORK_WAIT_SECONDS
+        held = self._paused[threading.get_ident()] = list[Callable[[], None]]()
+        slots: list[Door] = [(self._slots.acquire, self._slots.release)] * self._settings.pool_size
+        doors: list[Door] = [(self._turn.acquire, self._turn.release), *slots, (self._lending.acquire, self._lending.release)]
+        for acquire, release in doors:
+            if not acquire(timeout=max(0.0, give_up - SYSTEM_CLOCK.monotonic())):
+                return
+            held.append(release)
+        while self._lent and SYSTEM_CLOCK.monotonic() < give_up:
+            time.sleep(0.001)
+        if not self._lent:
+            self._close_idle()
+            self._close_writer()
+            self._quiet.add(threading.get_ident())
+
+    def _resume(self) -> None:
+        self._quiet.discard(threading.get_ident())
+        for leave in self._paused.pop(threading.get_ident(), []):
+            leave()
+
     def forget(self) -> None:
-        """Keep the parent's connections open and unused: closing one here would end the parent's locks."""
+        """Keep what connections of the parent there are open and unused: closing one here would end the parent's locks."""
+        self._torn = self._torn or threading.get_ident() not in self._quiet
         self._orphans += self._idle + ([self._writer] if self._writer else [])
         self._generation += 1
         self._reset()
