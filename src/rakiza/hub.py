@@ -6,6 +6,7 @@ import logging
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, TypeVar, cast
 
@@ -29,6 +30,7 @@ from rakiza._kernel import (
     framework_of,
     set_default,
 )
+from rakiza._kernel.part import MissingPartError
 from rakiza._kernel.ports import OPS_ADMIN, OPS_READ, OPS_WRITE, PUBLIC, SIGNED_IN, Audit
 from rakiza._kernel.tasks import after_fork
 from rakiza.errors import AppError, ErrorTracker
@@ -369,9 +371,18 @@ def rebuild(recipe: Recipe) -> Platform:
 def _part(package: str, ctx: Context) -> Part:
     """Build the part of one package and take it in."""
     door = importlib.import_module(package)
-    part = cast("Builder", door.part)(ctx.reader.read(_settings_class(door.__dict__)), ctx)
+    with _needing(f"the part {package.rpartition('.')[2]!r}"):
+        part = cast("Builder", door.part)(ctx.reader.read(_settings_class(door.__dict__)), ctx)
     ctx.add(part)
     return part
+
+
+@contextmanager
+def _needing(who: str) -> Iterator[None]:
+    try:
+        yield
+    except MissingPartError as error:
+        raise SettingsError(f"{who} needs the part {error.name!r}, which is switched off or absent: leave it on") from None
 
 
 def integrate(app: object, settings: Mapping[str, Mapping[str, object]] | None = None, **parts: Mapping[str, object] | bool) -> Platform:
@@ -393,7 +404,8 @@ def integrate(app: object, settings: Mapping[str, Mapping[str, object]] | None =
         else:
             raise SettingsError(f"{name}={fields!r} says nothing of a part: give its settings by name, or False to switch it off")
     platform = build(given, config=adapter(app).config(app), off=off)
-    platform.wrap(app)
+    with _needing("the pass around an application"):
+        platform.wrap(app)
     return platform
 
 

@@ -234,6 +234,8 @@ def test_wrong_settings_stop_the_start_and_name_the_field(
         ({"lgos": True}, "did you mean 'logs'"),
         ({"lgos": False}, "there is no part 'lgos' to switch off; the parts are errors, logs"),
         ({"mail": "لا"}, "mail='لا' says nothing of a part"),
+        ({"errors": False}, "the pass around an application needs the part 'errors', which is switched off or absent: leave it on"),
+        ({"store": False}, "the part 'bus' needs the part 'store'"),
     ],
 )
 def test_a_part_nobody_knows_is_refused_when_it_is_named(tmp_path: Path, part: dict[str, Any], said: str) -> None:

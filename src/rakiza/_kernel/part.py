@@ -98,6 +98,14 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
     """Small files outside the database that a backup takes along."""
 
 
+class MissingPartError(ValueError):
+    """Say which part is needed and is not there."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"the part {name!r} is needed and is not there")
+        self.name = name
+
+
 class Context:
     """Hand a room what it may use while its part is built."""
 
@@ -136,7 +144,7 @@ class Context:
         """Return the service of the part `name`; raise ValueError when there is none of that kind."""
         service = self._services.get(name)
         if not isinstance(service, kind):
-            raise ValueError(f"the part {name!r} is needed and is not there")
+            raise MissingPartError(name)
         return service
 
     def recipe(self) -> Recipe:
