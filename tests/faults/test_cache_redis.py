@@ -203,7 +203,7 @@ def test_what_was_cleared_in_an_outage_does_not_come_back(kind: str, world: Worl
 def test_a_cache_that_starts_without_redis_finds_it_later(world: World, redis_server: servers.Redis, make: Make, caplog: Log) -> None:
     caplog.set_level(logging.INFO)
     redis_server.kill()
-    here = make(redis_server.url)
+    here = make(redis_server.url, settings=PATIENT)
     assert here.state == "fallback"
     world(here, "set", "k:1", "قيمة")
     assert world(here, "get", "k:1") == "قيمة"
@@ -217,7 +217,7 @@ def test_a_cache_that_starts_without_redis_finds_it_later(world: World, redis_se
 
 def test_a_redis_that_comes_and_goes(world: World, redis_server: servers.Redis, make: Make, caplog: Log) -> None:
     caplog.set_level(logging.INFO)
-    here = make(redis_server.url)
+    here = make(redis_server.url, settings=PATIENT)
     up(here)
     for number in range(3 * ROUNDS):
         redis_server.kill()
@@ -302,7 +302,7 @@ def test_what_is_no_token_and_no_lock_is_replaced(name: str, world: World, redis
 
 @pytest.mark.parametrize("answer", [None, b":abc\r\n", b"\x00\xff\xfe", b"$99999999999999\r\n", b"*-7\r\n", b"+OK\r\n"])
 def test_an_answer_that_breaks_off_or_is_none_reaches_nobody(answer: bytes | None, world: World, line: Line, make: Make) -> None:
-    here = make(line.url)
+    here = make(line.url, settings=PATIENT)
     up(here)
     for words, call in (
         (b"MGET", lambda: world(here, "get", "k:1")),
@@ -343,7 +343,7 @@ def test_a_wrong_password_is_an_outage(world: World, redis_server: servers.Redis
 
 
 def test_a_breaker_opened_by_hand_stays_open(world: World, redis_server: servers.Redis, make: Make) -> None:
-    here = make(redis_server.url)
+    here = make(redis_server.url, settings=PATIENT)
     up(here)
     assert here.level is not None
     here.level.breaker.force_open(60, "صيانة")
@@ -358,7 +358,7 @@ def test_a_breaker_opened_by_hand_stays_open(world: World, redis_server: servers
 
 
 def test_a_load_in_flight_across_an_outage_keeps_nothing_old(world: World, redis_server: servers.Redis, make: Make) -> None:
-    here, there = make(redis_server.url), make(redis_server.url)
+    here, there = (make(redis_server.url, settings=PATIENT) for _ in range(2))
     up(here, there)
 
     def load() -> str:
@@ -414,7 +414,7 @@ def test_the_lock_of_a_killed_process_holds_others_up_no_longer_than_they_are_to
 def test_forked_children_use_redis_as_processes_of_their_own(
     redis_server: servers.Redis, make: Make, python_process: Callable[..., servers.Child]
 ) -> None:
-    here = make(redis_server.url)
+    here = make(redis_server.url, settings=PATIENT)
     child = python_process(FORKED, redis_server.url, env=PATHS)
     for _ in range(4):
         child.wait_for("child")
@@ -426,7 +426,7 @@ def test_forked_children_use_redis_as_processes_of_their_own(
 
 
 def test_loops_one_after_another_leave_no_connection(redis_server: servers.Redis, make: Make) -> None:
-    here = make(redis_server.url)
+    here = make(redis_server.url, settings=PATIENT)
     up(here)
 
     async def use() -> None:
