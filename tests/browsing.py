@@ -37,9 +37,10 @@ FLAGS = [
     *("--disable-dev-shm-usage", "--disable-popup-blocking", "--disable-hang-monitor", "--disable-ipc-flooding-protection"),
     *("--force-color-profile=srgb", "--password-store=basic", "--use-mock-keychain", "--allow-pre-commit-input", "--export-tagged-pdf"),
     "--disable-features=AcceptCHFrame,AvoidUnnecessaryBeforeUnloadCheckSync,DestroyProfileOnBrowserClose,DialMediaRouteProvider,"
-    "GlobalMediaControls,HttpsUpgrades,LensOverlay,MediaRouter,OptimizationHints,PaintHolding,ThirdPartyStoragePartitioning,Translate",
+    "GlobalMediaControls,HttpsUpgrades,LensOverlay,MediaRouter,OptimizationHints,PaintHolding,SpareRendererForSitePerProcess,"
+    "ThirdPartyStoragePartitioning,Translate",
     "--blink-settings=primaryHoverType=2,availableHoverTypes=2,primaryPointerType=4,availablePointerTypes=4",
-    *("--disable-checker-imaging", "--num-raster-threads=1", "--enable-features=NetworkServiceInProcess2"),
+    *("--disable-back-forward-cache", "--disable-checker-imaging", "--num-raster-threads=1", "--enable-features=NetworkServiceInProcess2"),
 ]
 """What Playwright starts Chromium with, and what saves it work."""
 

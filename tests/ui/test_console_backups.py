@@ -144,15 +144,13 @@ def test_maintenance_is_said_above_every_page_while_it_lasts(tab: Page, address:
 
 
 def test_a_restore_is_watched_though_the_server_falls_silent_and_the_sign_in_ends(tab: Page, address: str) -> None:
-    answers = iter([503] * 3 + [401] * 100)
+    answer = {"status": 503, "json": {"code": "unavailable"}}
     name = chosen(tab, address)
     tab.route("**/backup/restore/**", lambda route: route.fulfill(status=202, json={"success": True, "restore": {"filename": name}}))
-    tab.route(
-        "**/backup/status",
-        lambda route: route.fulfill(status=(code := next(answers)), json={"code": "unauthorized" if code == 401 else "unavailable"}),
-    )
+    tab.route("**/backup/status", lambda route: route.fulfill(**answer))
     confirmed(tab, name, safety=False)
     tab.get_by_text("لا يجيب الخادم الآن").wait_for()
+    answer = {"status": 401, "json": {"code": "unauthorized"}}
     tab.get_by_role("heading", name="انتهت جلسات الجميع").wait_for()
     assert "/backups" in tab.url
     tab.get_by_role("button", name="سجّل الدخول من جديد").click()
