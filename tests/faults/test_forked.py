@@ -14,7 +14,7 @@ from rakiza.jobs import job
 from rakiza.resilience import CircuitBreaker, resilient
 LOCKS = (type(threading.Lock()), type(threading.RLock()))
 WRAPPED = (threading.Event, threading.Condition, threading.Semaphore)
-WAITED_FOR = {"FairLock", "SqliteBackend", "FileEar", "LocalFile"}  # a fork waits until nobody uses a file of SQLite
+WAITED_FOR = {"FairLock", "SqliteBackend", "FileEar", "LocalFile", "OpenFiles"}  # a fork waits until nobody uses a file of SQLite
 app = Flask("x")
 breaker = CircuitBreaker(name="bank")
 

@@ -310,12 +310,16 @@ FORK = """
 import os, sys, threading, time
 from rakiza.store import Store, StoreError
 import sqlalchemy as sa
-url, seconds, writing = sys.argv[1], float(sys.argv[2]), sys.argv[3] == "write"
+url, seconds, how = sys.argv[1], float(sys.argv[2]), sys.argv[3]
 store, held = Store(url), threading.Event()
 
 def use():
-    with store.begin() if writing else store.read() as tx:
-        tx.execute(sa.text("update box set held = held") if writing else sa.text("select held from box"))
+    with {"read": store.read, "write": store.begin, "beside": store.raw_connection}[how]() as tx:
+        if how == "beside":
+            tx.execute("begin")
+            tx.execute("select held from box").fetchall()
+        else:
+            tx.execute(sa.text("update box set held = held" if how == "write" else "select held from box"))
         held.set()
         time.sleep(seconds)
 
@@ -356,7 +360,7 @@ with store.read() as tx:
 """
 
 
-@pytest.mark.parametrize("how", ["read", "write"])
+@pytest.mark.parametrize("how", ["read", "write", "beside"])
 def test_a_child_forked_while_a_thread_uses_the_database_locks_for_itself(
     database_url: str, how: str, python_process: Callable[..., servers.Child]
 ) -> None:
@@ -366,10 +370,11 @@ def test_a_child_forked_while_a_thread_uses_the_database_locks_for_itself(
     assert lines == ["reads", *kept, "wrote", "held 11"]
 
 
+@pytest.mark.parametrize("how", ["read", "beside"])
 def test_a_child_forked_in_the_midst_of_a_long_transaction_refuses_the_file_and_says_what_to_do(
-    sqlite_url: str, python_process: Callable[..., servers.Child]
+    sqlite_url: str, how: str, python_process: Callable[..., servers.Child]
 ) -> None:
     make_box(sqlite_url).close()
-    lines = python_process(FORK, sqlite_url, "3", "read").finish()
+    lines = python_process(FORK, sqlite_url, "3", how).finish()
     told = "store_forked: fork when no transaction is open, or start processes by `spawn`"
     assert lines == [told, "the log is kept for a reader: False", "held 10"]

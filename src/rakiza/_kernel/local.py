@@ -4,7 +4,7 @@ import contextlib
 import logging
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -143,3 +143,35 @@ class LocalFile:
             self._abandoned.append(self._connection)  # kept, so that no destructor gives back the parent's locks
         self._connection = None
         self._lock = threading.RLock()
+
+
+class OpenFiles:
+    """Know which files of SQLite are open beside stores: a fork waits for them, and its child must not use one that was open."""
+
+    def __init__(self) -> None:
+        self._forget()
+        after_fork(self._forget)
+
+    @contextlib.contextmanager
+    def open(self, path: Path, connect: Callable[[], sqlite3.Connection]) -> Iterator[sqlite3.Connection]:
+        """Lend a connection to a file and close it after the block; wait at the door while a fork is under way."""
+        mark = object()
+        with self.door:
+            connection = connect()
+            self._open[mark] = path.resolve()
+        try:
+            yield connection
+        finally:
+            connection.close()
+            self._open.pop(mark, None)
+
+    def has(self, path: Path) -> bool:
+        """Tell whether a file is open."""
+        return path.resolve() in list(self._open.values())
+
+    def _forget(self) -> None:
+        self.door = threading.RLock()
+        self._open: dict[object, Path] = {}
+
+
+OPEN_FILES = OpenFiles()

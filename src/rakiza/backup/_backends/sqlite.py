@@ -5,11 +5,13 @@ import glob
 import os
 import sqlite3
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import sqlalchemy as sa
 
 from rakiza._kernel import SYSTEM_CLOCK
+from rakiza._kernel.local import OPEN_FILES
 from rakiza.backup._backends import Placed, Restored, Seen, Steps, Undoable
 from rakiza.backup._backends.sqlite_tables import SqliteTables
 from rakiza.backup._backends.sqlite_text import END, quoted, statements
@@ -330,13 +332,8 @@ def _look(connection: sqlite3.Connection) -> Seen:
     return Seen(rows, schema)
 
 
-@contextlib.contextmanager
-def _open(path: Path) -> Iterator[sqlite3.Connection]:
-    connection = sqlite3.connect(path, isolation_level=None, timeout=BUSY_SECONDS)
-    try:
-        yield connection
-    finally:
-        connection.close()
+def _open(path: Path) -> AbstractContextManager[sqlite3.Connection]:
+    return OPEN_FILES.open(path, lambda: sqlite3.connect(path, isolation_level=None, timeout=BUSY_SECONDS))
 
 
 def _remove(scratch: Path) -> None:

@@ -6,13 +6,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import cast
 
 import sqlalchemy as sa
 
 from rakiza._kernel import SYSTEM_CLOCK
+from rakiza._kernel.local import OPEN_FILES
 from rakiza._kernel.tasks import FORK_WAIT_SECONDS, around_fork
 from rakiza.store.errors import MigrationError, StoreBusyError, StoreError
 from rakiza.store.settings import StoreSettings
@@ -92,20 +93,11 @@ class SqliteBackend:
         self._slots = threading.BoundedSemaphore(self._settings.pool_size)
         self._idle: list[Session] = []
         self._writer: Session | None = None
-        self._lending, self._lent = threading.Lock(), set[int]()
         self._paused: dict[int, list[Callable[[], None]]] = {}
         self._quiet: set[int] = set()
 
-    @contextmanager
-    def lend(self) -> Iterator[sqlite3.Connection]:
-        with self._lending:
-            driver = self.connect()
-            self._lent.add(id(driver))
-        try:
-            yield driver
-        finally:
-            self._lent.discard(id(driver))
-            driver.close()
+    def lend(self) -> AbstractContextManager[sqlite3.Connection]:
+        return OPEN_FILES.open(self.path, self.connect)
 
     def connect(self, query_only: bool = False) -> sqlite3.Connection:
         """Return a connection with every pragma set; make the folder when it is missing."""
@@ -248,14 +240,14 @@ class SqliteBackend:
         give_up = SYSTEM_CLOCK.monotonic() + FORK_WAIT_SECONDS
         held = self._paused[threading.get_ident()] = list[Callable[[], None]]()
         slots: list[Door] = [(self._slots.acquire, self._slots.release)] * self._settings.pool_size
-        doors: list[Door] = [(self._turn.acquire, self._turn.release), *slots, (self._lending.acquire, self._lending.release)]
+        doors: list[Door] = [(self._turn.acquire, self._turn.release), *slots, (OPEN_FILES.door.acquire, OPEN_FILES.door.release)]
         for acquire, release in doors:
             if not acquire(timeout=max(0.0, give_up - SYSTEM_CLOCK.monotonic())):
                 return
             held.append(release)
-        while self._lent and SYSTEM_CLOCK.monotonic() < give_up:
+        while OPEN_FILES.has(self.path) and SYSTEM_CLOCK.monotonic() < give_up:
             time.sleep(0.001)
-        if not self._lent:
+        if not OPEN_FILES.has(self.path):
             self._close_idle()
             self._close_writer()
             self._quiet.add(threading.get_ident())
