@@ -28,7 +28,7 @@ def after_fork(method: Callable[[], None]) -> None:
 
 
 def around_fork(before: Callable[[], None], after: Callable[[], None]) -> None:
-    """Call a bound method before this process forks, in the order of no hook but the latest first, and another in it afterwards, as `after_fork`."""
+    """Call a bound method before this process forks, the latest named first, and another in it afterwards, as long as their objects live."""
     os.register_at_fork(before=_living(before), after_in_parent=_living(after))
 
 
