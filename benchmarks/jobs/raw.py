@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +52,15 @@ class Raw(Side):
     async def open(self) -> None:
         """Connect, in WAL mode with full synchronisation."""
         self.connection = sqlite3.connect(self.url, isolation_level=None, timeout=10)
-        self.connection.execute("PRAGMA journal_mode=WAL")
+        give_up = time.monotonic() + 10
+        while True:
+            try:
+                self.connection.execute("PRAGMA journal_mode=WAL")
+                break
+            except sqlite3.OperationalError:  # this change does not wait for the other process by itself
+                if time.monotonic() > give_up:
+                    raise
+                await asyncio.sleep(0.01)
         self.connection.execute("PRAGMA synchronous=FULL")
 
     async def prepare(self) -> None:
