@@ -311,10 +311,11 @@ import os, sys, threading, time
 from rakiza.store import Store, StoreError
 import sqlalchemy as sa
 url, seconds, how = sys.argv[1], float(sys.argv[2]), sys.argv[3]
-store, held = Store(url), threading.Event()
+store, other, held = Store(url), Store(url), threading.Event()
 
 def use():
-    with {"read": store.read, "write": store.begin, "beside": store.raw_connection}[how]() as tx:
+    ways = {"read": store.read, "write": store.begin, "beside": store.raw_connection, "another store": other.read}
+    with ways[how]() as tx:
         if how == "beside":
             tx.execute("begin")
             tx.execute("select held from box").fetchall()
@@ -360,7 +361,7 @@ with store.read() as tx:
 """
 
 
-@pytest.mark.parametrize("how", ["read", "write", "beside"])
+@pytest.mark.parametrize("how", ["read", "write", "beside", "another store"])
 def test_a_child_forked_while_a_thread_uses_the_database_locks_for_itself(
     database_url: str, how: str, python_process: Callable[..., servers.Child]
 ) -> None:
@@ -370,7 +371,7 @@ def test_a_child_forked_while_a_thread_uses_the_database_locks_for_itself(
     assert lines == ["reads", *kept, "wrote", "held 11"]
 
 
-@pytest.mark.parametrize("how", ["read", "beside"])
+@pytest.mark.parametrize("how", ["read", "beside", "another store"])
 def test_a_child_forked_in_the_midst_of_a_long_transaction_refuses_the_file_and_says_what_to_do(
     sqlite_url: str, how: str, python_process: Callable[..., servers.Child]
 ) -> None:

@@ -32,7 +32,6 @@ class LocalFile:
         self._opened = 0
         self._lock = threading.RLock()
         self._quiet: set[int] = set()
-        self._torn = False
         around_fork(self._pause, self._resume)
         after_fork(self._forget)
 
@@ -85,7 +84,7 @@ class LocalFile:
     def _open(self) -> sqlite3.Connection:
         if self._connection is not None and self._inode() != self._opened:
             self._close()  # another process has set a broken file aside
-        if self._torn:
+        if OPEN_FILES.torn(self.path):
             raise sqlite3.OperationalError("another thread used it when this process was forked")
         if self._connection is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -137,7 +136,8 @@ class LocalFile:
 
     def _forget(self) -> None:
         """Leave the connection to the parent of a fork: SQLite's are not to be carried across."""
-        self._torn = self._torn or threading.get_ident() not in self._quiet
+        if threading.get_ident() not in self._quiet:
+            OPEN_FILES.tear(self.path)
         self._quiet.clear()
         if self._connection is not None:
             self._abandoned.append(self._connection)  # kept, so that no destructor gives back the parent's locks
@@ -146,10 +146,12 @@ class LocalFile:
 
 
 class OpenFiles:
-    """Know which files of SQLite are open beside stores: a fork waits for them, and its child must not use one that was open."""
+    """Know which files of SQLite are open beside stores: a fork waits for them, and which its child must not use because they were open."""
 
     def __init__(self) -> None:
-        self._forget()
+        self.door = threading.RLock()
+        self._open: dict[object, Path] = {}
+        self._torn: set[Path] = set()
         after_fork(self._forget)
 
     @contextlib.contextmanager
@@ -169,9 +171,18 @@ class OpenFiles:
         """Tell whether a file is open."""
         return path.resolve() in list(self._open.values())
 
+    def tear(self, path: Path) -> None:
+        """Say that a file was in use when this process was forked, whoever used it."""
+        self._torn.add(path.resolve())
+
+    def torn(self, path: Path) -> bool:
+        """Tell whether a file was in use when this process was forked: SQLite believes in locks that are the parent's."""
+        return path.resolve() in self._torn
+
     def _forget(self) -> None:
         self.door = threading.RLock()
-        self._open: dict[object, Path] = {}
+        self._torn.update(self._open.values())
+        self._open = {}
 
 
 OPEN_FILES = OpenFiles()

@@ -79,7 +79,6 @@ class SqliteBackend:
         self._settings = settings
         self._generation = 0
         self._orphans: list[Session] = []
-        self._torn = False
         self._reset()
         around_fork(self._pause, self._resume)
         if kind := network_file_system(path):
@@ -101,7 +100,7 @@ class SqliteBackend:
 
     def connect(self, query_only: bool = False) -> sqlite3.Connection:
         """Return a connection with every pragma set; make the folder when it is missing."""
-        if self._torn:
+        if OPEN_FILES.torn(self.path):
             hint = "fork when no transaction is open, or start processes by `spawn`"
             raise StoreError(f"{self.path} was in use when this process was forked, and cannot be used in it", code="store_forked", hint=hint)
         self._make_folder()
@@ -259,7 +258,8 @@ class SqliteBackend:
 
     def forget(self) -> None:
         """Keep what connections of the parent there are open and unused: closing one here would end the parent's locks."""
-        self._torn = self._torn or threading.get_ident() not in self._quiet
+        if threading.get_ident() not in self._quiet:
+            OPEN_FILES.tear(self.path)
         self._orphans += self._idle + ([self._writer] if self._writer else [])
         self._generation += 1
         self._reset()
