@@ -257,8 +257,9 @@ def test_a_topic_that_comes_late_is_heard(bus: Bus, supervisor: Supervisor, data
 def test_a_bus_may_be_closed_and_started_anew(bus: Bus, supervisor: Supervisor, database_url: str, python_process: Process) -> None:
     listener = bus.on("orders", lambda: None)
     for number in (100, 200):
+        seen = bus.count("orders")  # before the start, whose signal may come at once
         supervisor.start()
-        hears(bus, listener.topic, bus.count("orders") if number == 200 else 0)
+        hears(bus, listener.topic, seen)
         seen = bus.count("orders")
         python_process(WRITE.replace("100", str(number)), database_url, "orders", env=PATHS).finish()
         hears(bus, "orders", seen)
