@@ -47,7 +47,7 @@ def flask_app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, redis_port: int |
 
 
 def begin(app: Flask) -> None:
-    """Start the platform by a first request, and let the cache empty itself of what it may have missed before."""
+    """Let the cache of a platform that has just started empty itself of what it may have missed before."""
     platform, give_up = platform_of(app), time.monotonic() + 5
     assert platform is not None
     app.test_client().get("/livez")

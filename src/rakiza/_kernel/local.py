@@ -84,9 +84,9 @@ class LocalFile:
     def _open(self) -> sqlite3.Connection:
         if self._connection is not None and self._inode() != self._opened:
             self._close()  # another process has set a broken file aside
-        if OPEN_FILES.torn(self.path):
-            raise sqlite3.OperationalError("another thread used it when this process was forked")
         if self._connection is None:
+            if OPEN_FILES.torn(self.path):
+                raise sqlite3.OperationalError("another thread used it when this process was forked")
             self.path.parent.mkdir(parents=True, exist_ok=True)
             connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=BUSY_MILLISECONDS / 1000)
             try:

@@ -55,8 +55,7 @@ class FileEar:
         self._answers: dict[str, object] = {}
         self._writes = Writes()
         self._awake_until = 0.0
-        self._mutex = threading.RLock()
-        self._paused: set[int] = set()
+        self._mutex, self._paused = threading.RLock(), set[int]()
 
     def look(self) -> None:
         wrote = self._writes.wait(0.0 if SYSTEM_CLOCK.monotonic() < self._awake_until else QUIET_SECONDS)
@@ -115,16 +114,18 @@ class FileEar:
 
     def close(self) -> None:
         with self._mutex:
-            self._connection = None
+            self._disconnect()
             self._writes.close()
-            with suppress(self._store.driver_error):
-                self._held.close()
+
+    def _disconnect(self) -> None:
+        self._connection = None
+        with suppress(self._store.driver_error):
+            self._held.close()
 
     def _pause(self) -> None:
         if self._mutex.acquire(timeout=FORK_WAIT_SECONDS):
             self._paused.add(threading.get_ident())
-            self._connection = None
-            self._held.close()
+            self._disconnect()
 
     def _resume(self) -> None:
         if threading.get_ident() in self._paused:
