@@ -31,8 +31,8 @@ cache.get_or_load("k:1", load)
 """
 FORKED = """
 import os, sys
-from rakiza.caching import CacheManager
-cache = CacheManager(True, {"url": sys.argv[1]})
+from rakiza.caching import CacheManager, CachingSettings
+cache = CacheManager(True, {"url": sys.argv[1]}, settings=CachingSettings(redis_timeout_seconds=1.0))
 while cache.state != "redis":
     pass
 cache.set("k:1", "من الأب")
